@@ -1,0 +1,1 @@
+//! What a provider says: definitions and the engine that reads them. No I/O.

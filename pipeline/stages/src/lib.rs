@@ -1,0 +1,1 @@
+//! Doing it: the five stages, over Kafka, a CQL store and HTTP.

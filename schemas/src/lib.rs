@@ -1,0 +1,1 @@
+//! What crosses a wire: ids, the catalogue, messages, topics, bodies, framing.

@@ -1,0 +1,1 @@
+//! The black-box tests: end to end, simulation, faults, benchmarks.
