@@ -1,1 +1,14 @@
 //! What crosses a wire: ids, the catalogue, messages, topics, bodies, framing.
+//!
+//! This crate is pure: it reads no clock and no environment, and does no I/O.
+
+pub mod codec;
+pub mod entity;
+pub mod event;
+pub mod id;
+pub mod observation;
+pub mod resource;
+pub mod state;
+pub mod time;
+pub mod topic;
+pub mod wal;

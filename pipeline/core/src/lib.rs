@@ -1,1 +1,5 @@
 //! What to do about it: pure decisions. No I/O, no clock, no chance.
+//!
+//! Time comes in as a value, and so does everything else that a decision needs.
+
+pub mod cells;

@@ -1,0 +1,263 @@
+//! State as timestamped cells: what a store answers, what is not yet applied, and what a batch is about to write
+//! are all the same thing, and of two cells with one key the later timestamp wins (design §6, step 1).
+
+use std::collections::{BTreeMap, HashMap};
+
+use tributary_schemas::{
+    id::{AccountId, RecordKey},
+    observation::DeliveryId,
+    resource::Resource,
+    state::{Bucket, Head, Known, RangeRow},
+    time::Timestamp,
+    wal::Mutation,
+};
+
+/// Names one cell of unify's state.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CellKey {
+    /// What is known of a record, in one bucket.
+    Record(Bucket, RecordKey),
+    /// A range's row.
+    Range(Bucket),
+    /// How an (account, resource) stands.
+    Head(AccountId, Resource),
+    /// Whether a provider's delivery has been decided. `day`: see [`day`].
+    Delivery {
+        /// The account.
+        account: AccountId,
+        /// The day the delivery was received.
+        day: i64,
+        /// Its id: [`delivery_text`].
+        delivery: String,
+    },
+    /// Whether the account was deleted.
+    Forgotten(AccountId),
+}
+
+/// What a cell holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CellValue {
+    /// Of a [`CellKey::Record`].
+    Record(Known),
+    /// Of a [`CellKey::Range`].
+    Range(RangeRow),
+    /// Of a [`CellKey::Head`].
+    Head(Head),
+    /// Of a [`CellKey::Delivery`] or [`CellKey::Forgotten`]: it is there.
+    Mark,
+}
+
+/// A cell with the timestamp that it was written with; no value means that it was removed at that time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    /// Which cell.
+    pub key: CellKey,
+    /// Microseconds, as given out by the WAL.
+    pub ts: i64,
+    /// What it holds.
+    pub value: Option<CellValue>,
+}
+
+/// What must be read before an input can be decided.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Want {
+    /// One cell.
+    Cell(CellKey),
+    /// All records of a bucket, and its range row.
+    Slice(Bucket),
+}
+
+/// The day of an instant, counted from 1970: the bucket of `deliveries`.
+pub fn day(at: Timestamp) -> i64 {
+    at.as_seconds().div_euclid(86_400)
+}
+
+/// A delivery id as the store keeps it; `None` if deliveries can't be told apart.
+pub fn delivery_text(delivery: &DeliveryId) -> Option<String> {
+    match delivery {
+        DeliveryId::Declared(id) => Some(format!("i{id}")),
+        DeliveryId::Digest(digest) => {
+            Some(digest.iter().fold(String::from("d"), |text, byte| text + &format!("{byte:02x}")))
+        }
+        DeliveryId::None => None,
+    }
+}
+
+/// A set of cells in which the later timestamp wins.
+#[derive(Debug, Clone, Default)]
+pub struct Cells {
+    records: BTreeMap<(Bucket, RecordKey), Stamped>,
+    others: HashMap<CellKey, Stamped>,
+    /// Accounts forgotten, and when: older cells of theirs are gone.
+    forgotten: HashMap<AccountId, i64>,
+}
+
+#[derive(Debug, Clone)]
+struct Stamped {
+    ts: i64,
+    value: Option<CellValue>,
+}
+
+impl Cells {
+    /// Takes a cell in, unless a later one is there.
+    pub fn absorb(&mut self, cell: Cell) {
+        let Cell { key, ts, value } = cell;
+        if let CellKey::Forgotten(account) = &key
+            && value.is_some()
+        {
+            let since = self.forgotten.entry(account.clone()).or_insert(ts);
+            *since = ts.max(*since);
+        }
+        let stamped = Stamped { ts, value };
+        let later = |held: &Stamped| held.ts > ts;
+        match key {
+            CellKey::Record(bucket, record) => {
+                let slot = (bucket, record);
+                if !self.records.get(&slot).is_some_and(later) {
+                    self.records.insert(slot, stamped);
+                }
+            }
+            key @ (CellKey::Range(_)
+            | CellKey::Head(..)
+            | CellKey::Delivery { .. }
+            | CellKey::Forgotten(_)) => {
+                if !self.others.get(&key).is_some_and(later) {
+                    self.others.insert(key, stamped);
+                }
+            }
+        }
+    }
+
+    /// Takes all cells of `other` in.
+    pub fn absorb_all(&mut self, other: &Cells) {
+        other.cells().for_each(|cell| self.absorb(cell));
+    }
+
+    /// Takes in what a mutation writes at `ts`.
+    pub fn mutate(&mut self, ts: i64, mutation: &Mutation) {
+        if let Some(cell) = written(ts, mutation) {
+            self.absorb(cell);
+        }
+    }
+
+    /// What a cell holds, and since when; `None` if it is not known here, was removed, or its account forgotten.
+    pub fn get(&self, key: &CellKey) -> Option<&CellValue> {
+        let stamped = match key {
+            CellKey::Record(bucket, record) => self.records.get(&(bucket.clone(), *record)),
+            CellKey::Range(_) | CellKey::Head(..) | CellKey::Delivery { .. } | CellKey::Forgotten(_) => {
+                self.others.get(key)
+            }
+        }?;
+        self.visible(key.account(), stamped)
+    }
+
+    /// What is known of a record in a bucket.
+    pub fn record(&self, bucket: &Bucket, key: RecordKey) -> Option<&Known> {
+        match self.get(&CellKey::Record(bucket.clone(), key))? {
+            CellValue::Record(known) => Some(known),
+            CellValue::Range(_) | CellValue::Head(_) | CellValue::Mark => None,
+        }
+    }
+
+    /// All known records of a bucket, by key.
+    pub fn slice<'a>(&'a self, bucket: &Bucket) -> impl Iterator<Item = (RecordKey, &'a Known)> {
+        let from = (bucket.clone(), RecordKey([0; 16]));
+        let to = (bucket.clone(), RecordKey([0xff; 16]));
+        self.records.range(from..=to).filter_map(|((bucket, key), stamped)| {
+            match self.visible(&bucket.account, stamped)? {
+                CellValue::Record(known) => Some((*key, known)),
+                CellValue::Range(_) | CellValue::Head(_) | CellValue::Mark => None,
+            }
+        })
+    }
+
+    /// A range's row.
+    pub fn range(&self, bucket: &Bucket) -> Option<&RangeRow> {
+        match self.get(&CellKey::Range(bucket.clone()))? {
+            CellValue::Range(row) => Some(row),
+            CellValue::Record(_) | CellValue::Head(_) | CellValue::Mark => None,
+        }
+    }
+
+    /// How an (account, resource) stands.
+    pub fn head(&self, account: &AccountId, resource: Resource) -> Option<Head> {
+        match self.get(&CellKey::Head(account.clone(), resource))? {
+            CellValue::Head(head) => Some(*head),
+            CellValue::Record(_) | CellValue::Range(_) | CellValue::Mark => None,
+        }
+    }
+
+    /// Whether a mark (a delivery, a forgotten account) is there.
+    pub fn marked(&self, key: &CellKey) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Keeps the cells whose timestamp `keep` accepts: the overlay drops what the store has now.
+    pub fn retain(&mut self, keep: impl Fn(i64) -> bool) {
+        self.records.retain(|_, stamped| keep(stamped.ts));
+        self.others.retain(|_, stamped| keep(stamped.ts));
+        self.forgotten.retain(|_, ts| keep(*ts));
+    }
+
+    /// Every cell, with what was removed.
+    pub fn cells(&self) -> impl Iterator<Item = Cell> + '_ {
+        let records = self.records.iter().map(|((bucket, key), stamped)| Cell {
+            key: CellKey::Record(bucket.clone(), *key),
+            ts: stamped.ts,
+            value: stamped.value.clone(),
+        });
+        let others = self.others.iter().map(|(key, stamped)| Cell {
+            key: key.clone(),
+            ts: stamped.ts,
+            value: stamped.value.clone(),
+        });
+        records.chain(others)
+    }
+
+    /// How many cells are held.
+    pub fn len(&self) -> usize {
+        self.records.len() + self.others.len()
+    }
+
+    /// Whether none is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn visible<'a>(&self, account: &AccountId, stamped: &'a Stamped) -> Option<&'a CellValue> {
+        let forgotten = self.forgotten.get(account).is_some_and(|since| stamped.ts < *since);
+        if forgotten { None } else { stamped.value.as_ref() }
+    }
+}
+
+impl CellKey {
+    /// Whose cell it is.
+    pub fn account(&self) -> &AccountId {
+        match self {
+            Self::Record(bucket, _) | Self::Range(bucket) => &bucket.account,
+            Self::Head(account, _) | Self::Delivery { account, .. } | Self::Forgotten(account) => account,
+        }
+    }
+}
+
+/// The cell that a mutation writes at `ts`; `None` for a delivery that can't be told apart.
+pub fn written(ts: i64, mutation: &Mutation) -> Option<Cell> {
+    let (key, value) = match mutation {
+        Mutation::Record { bucket, key, known } => {
+            (CellKey::Record(bucket.clone(), *key), known.clone().map(CellValue::Record))
+        }
+        Mutation::Range { bucket, row } => {
+            (CellKey::Range(bucket.clone()), row.clone().map(CellValue::Range))
+        }
+        Mutation::Head { account, resource, head } => {
+            (CellKey::Head(account.clone(), *resource), Some(CellValue::Head(*head)))
+        }
+        Mutation::Delivery { account, received_at, delivery } => {
+            let delivery = delivery_text(delivery)?;
+            let key = CellKey::Delivery { account: account.clone(), day: day(*received_at), delivery };
+            (key, Some(CellValue::Mark))
+        }
+        Mutation::Forget { account } => (CellKey::Forgotten(account.clone()), Some(CellValue::Mark)),
+    };
+    Some(Cell { key, ts, value })
+}
