@@ -1,1 +1,13 @@
 //! Doing it: the five stages, over Kafka, a CQL store and HTTP.
+
+pub mod config;
+pub mod control;
+pub mod deliver;
+pub mod entity;
+pub mod ingest;
+pub mod kafka;
+pub mod poll;
+pub mod secret;
+pub mod store;
+pub mod telemetry;
+pub mod unify;

@@ -1,0 +1,1 @@
+//! The whole configuration: each stage's own, composed.

@@ -1,0 +1,1 @@
+//! The one writing function of an entity, used by control and by poll.

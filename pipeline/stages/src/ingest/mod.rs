@@ -1,0 +1,1 @@
+//! Takes providers' requests in: what it acknowledges is on the broker.

@@ -1,0 +1,1 @@
+//! Kafka: the only user of rdkafka.

@@ -1,0 +1,1 @@
+//! Runs scans and deltas: what lands is complete, and holds no polled field.

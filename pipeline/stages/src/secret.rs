@@ -1,0 +1,1 @@
+//! Secrets, and the key ring that seals them.

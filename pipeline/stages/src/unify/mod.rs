@@ -1,0 +1,1 @@
+//! Decides the events, exactly once.
