@@ -1,1 +1,16 @@
 //! Kafka: the only user of rdkafka.
+//!
+//! [`Cluster`] knows where the brokers are and what topics are called; [`Publisher`] writes and waits for the
+//! acknowledgement; [`View`] holds a compacted topic in memory; [`Group`] is a member of a consumer group.
+
+mod cluster;
+mod group;
+mod mock;
+mod publisher;
+mod view;
+
+pub use cluster::{Cluster, Config};
+pub use group::{Assignment, From, Group, GroupConfig, GroupEvent, Incoming, Revocation};
+pub use mock::Mock;
+pub use publisher::{Outgoing, Position, PublishError, Publisher, Receipt};
+pub use view::{Table, View};
