@@ -38,8 +38,8 @@ pub enum State {
     Live(RecordHash),
     /// A full scan missed it, but its absence is doubtful.
     Missing {
-        /// Its content when last seen.
-        hash: RecordHash,
+        /// Its content when last seen; `None` if only a native event told of it.
+        hash: Option<RecordHash>,
         /// The run that missed it.
         run: RunId,
     },
@@ -85,7 +85,8 @@ pub struct Bucket {
 pub struct RangeRow {
     /// What made the hashes, once a run has been here.
     pub projection: Option<ProjectionVersion>,
-    /// The last full run that spoke of this range.
+    /// The last full run that changed something here, or took the range over. A range whose row has none has had no
+    /// baseline, so a full scan sends every range whose row has no run, empty ones too.
     pub run: Option<RunId>,
     /// Live records.
     pub live: u32,
@@ -123,8 +124,11 @@ pub struct Head {
     pub last_full_run: Option<RunId>,
     /// The cut.
     pub bits: Bits,
-    /// The cut before it, while ranges are still being moved.
+    /// The cut before it, while ranges are still being moved. Until it is `None` again, full runs keep to `bits` and
+    /// send every range that has no row, empty ones too.
     pub bits_before: Option<Bits>,
+    /// How many of the `2^bits` ranges have been moved from `bits_before`; 0 when nothing is being moved.
+    pub moved: u32,
 }
 
 impl Format for Head {
