@@ -7,6 +7,7 @@ pub mod entity;
 pub mod event;
 pub mod id;
 pub mod observation;
+pub mod record_id;
 pub mod resource;
 pub mod state;
 pub mod time;
