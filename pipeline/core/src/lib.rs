@@ -3,3 +3,5 @@
 //! Time comes in as a value, and so does everything else that a decision needs.
 
 pub mod cells;
+pub mod scan;
+pub mod schedule;

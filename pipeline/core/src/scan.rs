@@ -1,0 +1,316 @@
+//! A full scan, buffered as (remote id, hash) until the listing has ended, then compared with what unify knows: only
+//! the ranges that differ are sent (design §5).
+
+use std::collections::HashMap;
+
+use tributary_schemas::{
+    id::{Bits, ProjectionVersion, RecordKey, RemoteId},
+    observation::{Absence, Baseline, Content, Listed, RangeListing, Run, Summary},
+    state::{Head, RangeRow, weight},
+};
+
+/// Records a range, when a cut is chosen.
+const RECORDS_WANTED: u64 = 2_048;
+/// Records a range on average, past which the next full run cuts finer.
+const RECORDS_MOST: u64 = 8_192;
+/// Bytes a range on average, past which a cut is too coarse: a message stays below 512 KB.
+const BYTES_MOST: u64 = 256 * 1024;
+/// Bytes of a listed record in a message, beside its remote id.
+const BYTES_OVERHEAD: u64 = 24;
+
+/// The records that a listing has named so far. The same id twice: the later page wins.
+#[derive(Debug, Default)]
+pub struct Scan {
+    records: HashMap<RecordKey, Listed>,
+    bytes: u64,
+}
+
+impl Scan {
+    /// Takes a record in.
+    pub fn add(&mut self, listed: Listed) {
+        let bytes = BYTES_OVERHEAD + listed.remote_id.as_str().len() as u64;
+        if self.records.insert(listed.remote_id.key(), listed).is_none() {
+            self.bytes += bytes;
+        }
+    }
+
+    /// How many records have been named.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether none has.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The cut for this scan: the one that stands while it is fine enough, a finer one otherwise.
+    ///
+    /// A cut that only native events have made is not kept: the first scan chooses its own.
+    pub fn cut(&self, head: Option<Head>) -> Bits {
+        let ranges = |records| self.count().div_ceil(records).max(self.bytes.div_ceil(BYTES_MOST)).max(1);
+        let bits = |ranges: u64| {
+            let needed = u8::try_from(ranges.next_power_of_two().trailing_zeros()).unwrap_or(u8::MAX);
+            Bits::new(needed).unwrap_or(Bits::MAX)
+        };
+        match head {
+            Some(Head { last_full_run: Some(_), bits: stands, .. })
+                if bits(ranges(RECORDS_MOST)) <= stands =>
+            {
+                stands
+            }
+            Some(_) | None => bits(ranges(RECORDS_WANTED)),
+        }
+    }
+
+    /// Compares with what unify knows, and gives the messages to send: the summary, then the ranges that differ.
+    /// `run.bits` is the scan's [`cut`](Self::cut).
+    pub fn compare(self, run: &Run, rows: &HashMap<(Bits, u32), RangeRow>, absence: Absence) -> Compared {
+        let mut found: Vec<Found> = (0..run.bits.ranges()).map(|_| Found::default()).collect();
+        for (key, listed) in &self.records {
+            let range = &mut found[key.range(run.bits) as usize];
+            match listed.content {
+                Content::Hash(hash) => {
+                    range.hashed += 1;
+                    range.sum = range.sum.wrapping_add(weight(*key, hash));
+                }
+                Content::Unread => range.unread += 1,
+            }
+        }
+        let differs = |range: &u32| {
+            let row = rows.get(&(run.bits, *range));
+            found[*range as usize].differs(row, run.projection, run.baseline)
+        };
+        let differing: Vec<u32> = (0..run.bits.ranges()).filter(differs).collect();
+        let records = self.count();
+        let mut sent: HashMap<u32, Vec<(RecordKey, Listed)>> =
+            differing.iter().map(|range| (*range, Vec::new())).collect();
+        for (key, listed) in self.records {
+            if let Some(range) = sent.get_mut(&key.range(run.bits)) {
+                range.push((key, listed));
+            }
+        }
+        let doubted = differing.iter().any(|range| {
+            let lost = rows
+                .get(&(run.bits, *range))
+                .map_or(0, |row| row.live.saturating_sub(found[*range as usize].listed()));
+            lost > 0 && (absence == Absence::Doubtful || too_much(lost, &rows[&(run.bits, *range)]))
+        });
+        let ranges = differing.into_iter().map(|range| {
+            let mut records = sent.remove(&range).unwrap_or_default();
+            records.sort_unstable_by_key(|(key, _)| *key);
+            let records = records.into_iter().map(|(_, listed)| listed).collect();
+            RangeListing { run: run.clone(), range, absence, records }
+        });
+        let ranges: Vec<RangeListing> = ranges.collect();
+        let summary = Summary { run: run.clone(), records, ranges_sent: ranges.len() as u32 };
+        Compared { summary, ranges, doubted }
+    }
+
+    fn count(&self) -> u64 {
+        self.records.len() as u64
+    }
+}
+
+/// Whether a range would lose so much at once that even a keyed listing is doubted: more than 20 % and more than 10.
+pub fn too_much(lost: u32, row: &RangeRow) -> bool {
+    lost > 10 && u64::from(lost) * 5 > u64::from(row.live) + u64::from(row.missing)
+}
+
+/// What a complete scan has to say.
+#[derive(Debug)]
+pub struct Compared {
+    /// Goes first.
+    pub summary: Summary,
+    /// The ranges that differ, in order.
+    pub ranges: Vec<RangeListing>,
+    /// Some absence will be doubted: the next full run should come soon.
+    pub doubted: bool,
+}
+
+/// What a scan found in a range, added up.
+#[derive(Debug, Default)]
+struct Found {
+    hashed: u32,
+    unread: u32,
+    sum: u128,
+}
+
+impl Found {
+    fn listed(&self) -> u32 {
+        self.hashed + self.unread
+    }
+
+    fn differs(&self, row: Option<&RangeRow>, projection: ProjectionVersion, baseline: Baseline) -> bool {
+        let Some(row) = row else { return true };
+        row.run.is_none_or(|run| run < baseline.from)
+            || row.projection != Some(projection)
+            || (row.live, row.sum) != (self.hashed, self.sum)
+            || (self.unread, row.touched, row.missing) != (0, 0, 0)
+    }
+}
+
+/// A listed record, for who builds a scan.
+pub fn listed(remote_id: RemoteId, content: Content) -> Listed {
+    Listed { remote_id, content }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tributary_schemas::{
+        id::{RecordHash, RunId},
+        observation::{Announce, Source},
+        resource::Resource,
+        time::Timestamp,
+    };
+
+    use super::*;
+
+    fn run(bits: Bits) -> Run {
+        Run {
+            source: Source {
+                project: "p".parse().unwrap(),
+                account: "a".parse().unwrap(),
+                provider: "demo".parse().unwrap(),
+            },
+            resource: Resource::HrisEmployees,
+            run: RunId(7),
+            begun_at: Timestamp::from_micros(0),
+            projection: ProjectionVersion([1; 8]),
+            baseline: Baseline { from: RunId(1), announce: Announce::Nothing },
+            settle: Duration::from_secs(120),
+            bits,
+            id_prefix: "tr1!".into(),
+            key_name: "id".into(),
+        }
+    }
+
+    fn scan(ids: impl IntoIterator<Item = u32>) -> Scan {
+        let mut scan = Scan::default();
+        for id in ids {
+            scan.add(listed(RemoteId::new(id.to_string()), Content::Hash(RecordHash([id as u8; 16]))));
+        }
+        scan
+    }
+
+    /// The rows that unify would keep of these records.
+    fn rows(scan: &Scan, run: &Run) -> HashMap<(Bits, u32), RangeRow> {
+        let mut rows: HashMap<_, _> = (0..run.bits.ranges())
+            .map(|range| {
+                (
+                    (run.bits, range),
+                    RangeRow { projection: Some(run.projection), run: Some(run.run), ..RangeRow::EMPTY },
+                )
+            })
+            .collect();
+        for (key, listed) in &scan.records {
+            let Content::Hash(hash) = listed.content else { unreachable!("all are hashed here") };
+            let row = rows.get_mut(&(run.bits, key.range(run.bits))).unwrap();
+            row.live += 1;
+            row.sum = row.sum.wrapping_add(weight(*key, hash));
+        }
+        rows
+    }
+
+    #[test]
+    fn the_first_scan_cuts_for_2_048_records_a_range_and_sends_every_range() {
+        for (records, bits) in [(0, 0), (1, 0), (2_048, 0), (2_049, 1), (5_000, 2), (100_000, 6)] {
+            assert_eq!(scan(0..records).cut(None).get(), bits, "{records} records");
+        }
+        let scan = scan(0..10);
+        let bits = Bits::new(3).unwrap();
+        let compared = scan.compare(&run(bits), &HashMap::new(), Absence::Sure);
+        assert_eq!(
+            compared.ranges.len(),
+            8,
+            "empty ranges too: a range without a row would swallow its first record"
+        );
+        assert_eq!(compared.summary.records, 10);
+    }
+
+    #[test]
+    fn a_cut_stands_until_8_192_records_a_range_and_a_native_cut_does_not_bind() {
+        let head =
+            |last_full_run| Some(Head { last_full_run, bits: Bits::new(0).unwrap(), bits_before: None });
+        assert_eq!(scan(0..8_192).cut(head(Some(RunId(1)))).get(), 0);
+        assert_eq!(scan(0..8_193).cut(head(Some(RunId(1)))).get(), 3);
+        assert_eq!(scan(0..8_192).cut(head(None)).get(), 2);
+    }
+
+    #[test]
+    fn long_remote_ids_cut_finer() {
+        let mut scan = Scan::default();
+        for id in 0..1_000 {
+            scan.add(listed(RemoteId::new(format!("{id:0>2000}")), Content::Unread));
+        }
+        assert_eq!(scan.cut(None).get(), 3, "2 MB in messages of at most 256 KB");
+    }
+
+    #[test]
+    fn a_quiet_scan_sends_its_summary_alone() {
+        let run = run(Bits::new(2).unwrap());
+        let scan = scan(0..5_000);
+        let rows = rows(&scan, &run);
+        let compared = scan.compare(&run, &rows, Absence::Sure);
+        assert_eq!((compared.ranges.len(), compared.summary.ranges_sent, compared.doubted), (0, 0, false));
+    }
+
+    #[test]
+    fn each_kind_of_difference_sends_the_range_of_it() {
+        let cut = Bits::new(0).unwrap();
+        let known = |change: &dyn Fn(&mut RangeRow)| {
+            let mut rows = rows(&scan(0..9), &run(cut));
+            change(rows.get_mut(&(cut, 0)).unwrap());
+            rows
+        };
+        for (rule, change) in [
+            ("a record more", &(|row: &mut RangeRow| row.live -= 1) as &dyn Fn(&mut RangeRow)),
+            ("other content", &|row| row.sum ^= 1),
+            ("a touched record", &|row| row.touched = 1),
+            ("a missing record", &|row| row.missing = 1),
+            ("another projection", &|row| row.projection = Some(ProjectionVersion([2; 8]))),
+            ("no run yet", &|row| row.run = None),
+            ("a run before the baseline", &|row| row.run = Some(RunId(0))),
+        ] {
+            let compared = scan(0..9).compare(&run(cut), &known(change), Absence::Sure);
+            assert_eq!(compared.ranges.len(), 1, "{rule}");
+        }
+        let mut unread = scan(0..8);
+        unread.add(listed(RemoteId::new("8"), Content::Unread));
+        assert_eq!(
+            unread.compare(&run(cut), &known(&|_| ()), Absence::Sure).ranges.len(),
+            1,
+            "an unread record"
+        );
+    }
+
+    #[test]
+    fn a_range_is_sorted_by_key_and_the_later_page_wins() {
+        let mut scan = scan(0..500);
+        scan.add(listed(RemoteId::new("7"), Content::Unread));
+        let compared = scan.compare(&run(Bits::new(0).unwrap()), &HashMap::new(), Absence::Sure);
+        let records = &compared.ranges[0].records;
+        assert_eq!(records.len(), 500);
+        assert!(records.windows(2).all(|pair| pair[0].remote_id.key() < pair[1].remote_id.key()));
+        let seven = records.iter().find(|it| it.remote_id.as_str() == "7").unwrap();
+        assert_eq!(seven.content, Content::Unread);
+    }
+
+    #[test]
+    fn a_loss_is_doubted_when_the_listing_can_skip_or_the_loss_is_large() {
+        let cut = Bits::new(0).unwrap();
+        for (rule, left, absence, doubted) in [
+            ("one of a keyed listing", 99, Absence::Sure, false),
+            ("one of an unkeyed listing", 99, Absence::Doubtful, true),
+            ("a fifth", 80, Absence::Sure, false),
+            ("more than a fifth", 79, Absence::Sure, true),
+        ] {
+            let rows = rows(&scan(0..100), &run(cut));
+            assert_eq!(scan(0..left).compare(&run(cut), &rows, absence).doubted, doubted, "{rule}");
+        }
+        let rows = rows(&scan(0..10), &run(cut));
+        assert!(!scan(0..0).compare(&run(cut), &rows, Absence::Sure).doubted, "ten at the most are believed");
+    }
+}

@@ -1,0 +1,373 @@
+//! When a resource of an account is polled next, and how (design §5, cadence).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tributary_schemas::{
+    id::{ProjectionVersion, RunId},
+    observation::{Announce, Baseline, TriggerReason},
+    time::Timestamp,
+};
+
+/// What poll keeps of an (account, resource) between runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PollState {
+    /// The last run that was claimed; 0 before the first.
+    pub claimed: RunId,
+    /// Which runs are the first that count, and how the first is told.
+    pub baseline: Baseline,
+    /// Whether somebody wanted the resource when it was last looked at.
+    pub interest: Interest,
+    /// Deltas ask for what changed since then: the last landed run's start minus an overlap.
+    pub watermark: Option<Timestamp>,
+    /// The last full scan that landed.
+    pub full: Option<Landed>,
+    /// The last run of either kind that landed.
+    pub last: Option<Landed>,
+    /// Some absence was doubted: the next full scan should come soon.
+    #[serde(default)]
+    pub doubted: Doubted,
+    /// A person asked for a run.
+    #[serde(default)]
+    pub asked: Option<TriggerReason>,
+    /// Runs that failed since the last one that landed.
+    #[serde(default)]
+    pub failures: u32,
+    /// Why the last one failed.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// When it failed.
+    #[serde(default)]
+    pub failed_at: Option<Timestamp>,
+    /// When the next run is due, as last planned.
+    #[serde(default)]
+    pub next_due: Option<Timestamp>,
+}
+
+/// Whether a resource is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interest {
+    /// By a webhook or a topic wish.
+    Wanted,
+    /// By nobody: it is not polled, and wanting it anew begins a new baseline.
+    Unwanted,
+}
+
+/// Whether a scan left doubtful absences behind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Doubted {
+    /// It did not.
+    #[default]
+    Nothing,
+    /// It did: the next full scan decides.
+    Absences,
+}
+
+/// A run that landed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Landed {
+    /// Its number.
+    pub run: RunId,
+    /// When it began.
+    pub begun_at: Timestamp,
+    /// When it had landed.
+    pub ended_at: Timestamp,
+    /// Records listed (full), or changed (delta).
+    pub records: u64,
+    /// What made its hashes.
+    pub projection: ProjectionVersion,
+}
+
+/// How often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cadence {
+    /// Between two runs.
+    pub interval: Duration,
+    /// Between two full scans; `None`: 1 h up to 10 000 records, 24 h above.
+    pub full_interval: Option<Duration>,
+    /// Whether the provider can list what changed.
+    pub delta: Delta,
+}
+
+/// Whether the provider can list what changed since a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delta {
+    /// It can.
+    Possible,
+    /// It can't: every run is a full scan.
+    Impossible,
+}
+
+/// A kind of run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A complete listing. `Released`: doubtful absences count as sure.
+    Full(Release),
+    /// What changed since then.
+    Delta {
+        /// The watermark.
+        since: Timestamp,
+    },
+}
+
+/// Whether a person confirmed doubtful absences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// Nobody did.
+    No,
+    /// Somebody did.
+    Yes,
+}
+
+/// What to do about an (account, resource) now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing before then.
+    At(Timestamp),
+    /// Run.
+    Run(Kind),
+}
+
+/// Records up to which a full scan is made every hour.
+const SMALL: u64 = 10_000;
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+/// The first wait after a failure; it doubles with each, up to the interval.
+const BACKOFF: Duration = Duration::from_secs(30);
+
+impl PollState {
+    /// An (account, resource) that was never polled, wanted from now on.
+    pub fn new() -> Self {
+        Self {
+            claimed: RunId(0),
+            baseline: Baseline { from: RunId(1), announce: Announce::Nothing },
+            interest: Interest::Wanted,
+            watermark: None,
+            full: None,
+            last: None,
+            doubted: Doubted::Nothing,
+            asked: None,
+            failures: 0,
+            error: None,
+            failed_at: None,
+            next_due: None,
+        }
+    }
+
+    /// Claims the next run.
+    pub fn claim(&mut self) -> RunId {
+        self.claimed = RunId(self.claimed.0 + 1);
+        self.claimed
+    }
+
+    /// Begins a new baseline with the next run: the resource is wanted anew, or `resync`.
+    pub fn rebase(&mut self, announce: Announce) {
+        self.baseline = Baseline { from: RunId(self.claimed.0 + 1), announce };
+        self.watermark = None;
+    }
+
+    /// Notes whether the resource is wanted; wanting it anew begins a new baseline. Says whether anything changed.
+    pub fn want(&mut self, interest: Interest) -> Changed {
+        match (self.interest, interest) {
+            (Interest::Wanted, Interest::Wanted) | (Interest::Unwanted, Interest::Unwanted) => {
+                return Changed::No;
+            }
+            (Interest::Unwanted, Interest::Wanted) => self.rebase(Announce::Nothing),
+            (Interest::Wanted, Interest::Unwanted) => {}
+        }
+        self.interest = interest;
+        Changed::Yes
+    }
+
+    /// Notes that a run landed. `overlap` is taken off its start for the next delta.
+    pub fn landed(&mut self, kind: Kind, landed: Landed, doubted: Doubted, overlap: Duration) {
+        self.watermark = Some(landed.begun_at.minus(overlap));
+        self.last = Some(landed);
+        match kind {
+            Kind::Full(_) => {
+                self.full = Some(landed);
+                self.doubted = doubted;
+            }
+            Kind::Delta { .. } => {}
+        }
+        self.asked = None;
+        self.failures = 0;
+        self.error = None;
+        self.failed_at = None;
+    }
+
+    /// Notes that a run failed.
+    pub fn failed(&mut self, at: Timestamp, error: String) {
+        self.failures = self.failures.saturating_add(1);
+        self.error = Some(error);
+        self.failed_at = Some(at);
+    }
+}
+
+impl Default for PollState {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whether something changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// It did.
+    Yes,
+    /// It did not.
+    No,
+}
+
+/// Decides what to do now. `jitter` in 0..1 spreads accounts over a tenth of their interval.
+pub fn next(
+    state: &PollState,
+    cadence: &Cadence,
+    projection: ProjectionVersion,
+    now: Timestamp,
+    jitter: f64,
+) -> Next {
+    if let Some(until) = backing_off(state, cadence, jitter).filter(|until| *until > now) {
+        return Next::At(until);
+    }
+    match state.asked {
+        Some(TriggerReason::Release) => return Next::Run(Kind::Full(Release::Yes)),
+        Some(TriggerReason::Resync) => return Next::Run(Kind::Full(Release::No)),
+        Some(TriggerReason::RunNow | TriggerReason::Notification) => {
+            return Next::Run(delta_or_full(state, cadence));
+        }
+        None => {}
+    }
+    let Some(full) =
+        state.full.filter(|full| full.run >= state.baseline.from && full.projection == projection)
+    else {
+        return Next::Run(Kind::Full(Release::No));
+    };
+    let spread = cadence.interval.mul_f64(jitter.clamp(0.0, 1.0) / 10.0);
+    let full_due = full.begun_at.plus(full_interval(state, cadence, full)).plus(spread);
+    if full_due <= now {
+        return Next::Run(Kind::Full(Release::No));
+    }
+    let last = state.last.unwrap_or(full);
+    let due = last.begun_at.plus(cadence.interval).plus(spread);
+    if due <= now {
+        return Next::Run(delta_or_full(state, cadence));
+    }
+    Next::At(due.min(full_due))
+}
+
+fn delta_or_full(state: &PollState, cadence: &Cadence) -> Kind {
+    let based = state.full.is_some_and(|full| full.run >= state.baseline.from);
+    match (cadence.delta, state.watermark) {
+        (Delta::Possible, Some(since)) if based => Kind::Delta { since },
+        (Delta::Possible | Delta::Impossible, _) => Kind::Full(Release::No),
+    }
+}
+
+fn full_interval(state: &PollState, cadence: &Cadence, full: Landed) -> Duration {
+    let usual = cadence.full_interval.unwrap_or(if full.records <= SMALL { HOUR } else { DAY });
+    match state.doubted {
+        Doubted::Nothing => usual,
+        Doubted::Absences => usual.min(HOUR),
+    }
+}
+
+fn backing_off(state: &PollState, cadence: &Cadence, jitter: f64) -> Option<Timestamp> {
+    let failed_at = state.failed_at?;
+    let doubled = BACKOFF.saturating_mul(1 << state.failures.saturating_sub(1).min(16));
+    let wait = doubled.min(cadence.interval);
+    Some(failed_at.plus(wait.mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V1: ProjectionVersion = ProjectionVersion([1; 8]);
+    const V2: ProjectionVersion = ProjectionVersion([2; 8]);
+    const FULL: Next = Next::Run(Kind::Full(Release::No));
+
+    fn minute(minute: i64) -> Timestamp {
+        Timestamp::from_micros(minute * 60_000_000)
+    }
+
+    fn cadence(delta: Delta) -> Cadence {
+        Cadence { interval: Duration::from_secs(300), full_interval: None, delta }
+    }
+
+    /// A first full scan of `records` that ran at minute 0.
+    fn scanned(records: u64) -> PollState {
+        let mut state = PollState::new();
+        let run = state.claim();
+        let landed = Landed { run, begun_at: minute(0), ended_at: minute(1), records, projection: V1 };
+        state.landed(Kind::Full(Release::No), landed, Doubted::Nothing, Duration::from_secs(60));
+        state
+    }
+
+    #[test]
+    fn the_first_run_is_a_full_scan_and_deltas_follow_between_full_scans() {
+        let delta = Next::Run(Kind::Delta { since: minute(-1) });
+        let (can, cannot) = (cadence(Delta::Possible), cadence(Delta::Impossible));
+        assert_eq!(next(&PollState::new(), &can, V1, minute(0), 0.0), FULL);
+        for (rule, state, cadence, at, expected) in [
+            ("not yet", scanned(9), can, 4, Next::At(minute(5))),
+            ("a delta by its interval", scanned(9), can, 5, delta),
+            ("without a time filter every run is full", scanned(9), cannot, 5, FULL),
+            ("a small account's full scan by the hour", scanned(10_000), can, 60, FULL),
+            ("a large one's by the day", scanned(10_001), can, 60, delta),
+            ("a large one's by the day", scanned(10_001), can, 24 * 60, FULL),
+        ] {
+            assert_eq!(next(&state, &cadence, V1, minute(at), 0.0), expected, "{rule}");
+        }
+    }
+
+    #[test]
+    fn what_invalidates_the_last_full_scan_brings_the_next_at_once() {
+        let can = cadence(Delta::Possible);
+        assert_eq!(next(&scanned(9), &can, V2, minute(1), 0.0), FULL, "another projection");
+        let mut resynced = scanned(9);
+        resynced.rebase(Announce::Created);
+        assert_eq!(next(&resynced, &can, V1, minute(1), 0.0), FULL, "a new baseline");
+        assert_eq!(resynced.baseline, Baseline { from: RunId(2), announce: Announce::Created });
+        let mut released = scanned(9);
+        released.asked = Some(TriggerReason::Release);
+        assert_eq!(
+            next(&released, &can, V1, minute(1), 0.0),
+            Next::Run(Kind::Full(Release::Yes)),
+            "a release"
+        );
+    }
+
+    #[test]
+    fn a_doubt_brings_the_next_full_scan_forward_to_an_hour() {
+        let mut state = scanned(1_000_000);
+        state.doubted = Doubted::Absences;
+        assert_eq!(next(&state, &cadence(Delta::Possible), V1, minute(60), 0.0), FULL);
+    }
+
+    #[test]
+    fn wanting_anew_begins_a_baseline_but_going_on_wanting_does_not() {
+        let mut state = scanned(9);
+        assert_eq!(state.want(Interest::Wanted), Changed::No);
+        assert_eq!(state.want(Interest::Unwanted), Changed::Yes);
+        assert_eq!(state.baseline.from, RunId(1));
+        assert_eq!(state.want(Interest::Wanted), Changed::Yes);
+        assert_eq!(state.baseline.from, RunId(2));
+    }
+
+    #[test]
+    fn a_failing_run_backs_off_up_to_the_interval() {
+        let mut state = scanned(9);
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            state.failed(minute(10), "away".into());
+            let Next::At(at) = next(&state, &cadence(Delta::Possible), V1, minute(10), 0.5) else {
+                panic!("it backs off");
+            };
+            waits.push(at.since(minute(10)).as_secs());
+        }
+        assert_eq!(waits, [30, 60, 120, 240, 300, 300]);
+    }
+}
