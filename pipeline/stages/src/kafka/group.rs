@@ -18,8 +18,10 @@ use anyhow::Context;
 use bytes::Bytes;
 use rdkafka::{
     ClientContext, Message, Offset, Timestamp as KafkaTime, TopicPartitionList,
-    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance},
+    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext},
+    error::KafkaError,
     message::Headers,
+    types::RDKafkaRespErr,
 };
 use tokio::sync::mpsc;
 
@@ -36,19 +38,24 @@ pub struct GroupConfig {
     pub instance: Option<String>,
     /// The topics, by their full names.
     pub topics: Vec<String>,
-    /// Where a partition without a committed offset begins.
+    /// A topic of as many partitions, whose partition *p* goes to whoever has partition *p* of the subscribed one.
+    /// It is read from its committed offset, or its beginning.
+    pub twin: Option<String>,
+    /// Where a partition of the subscribed topics begins.
     pub from: From,
     /// How many records may wait in the channel.
     pub queue: usize,
 }
 
-/// Where a partition without a committed offset begins.
+/// Where a partition begins when it is assigned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
-    /// With the oldest record.
-    Earliest,
-    /// With records written from now on.
-    Latest,
+    /// At the committed offset; without one, with the oldest record.
+    Committed,
+    /// At the committed offset; without one, with records written from now on.
+    CommittedOrEnd,
+    /// With the oldest record, always: for compacted topics that are taken in whole.
+    Beginning,
 }
 
 /// A partition of a topic.
@@ -145,15 +152,15 @@ impl Group {
         settings.set(
             "auto.offset.reset",
             match config.from {
-                From::Earliest => "earliest",
-                From::Latest => "latest",
+                From::Committed | From::Beginning => "earliest",
+                From::CommittedOrEnd => "latest",
             },
         );
         if let Some(instance) = &config.instance {
             settings.set("group.instance.id", cluster.named(instance));
         }
         let consumer: BaseConsumer<Callbacks> = settings
-            .create_with_context(Callbacks { events: events.clone() })
+            .create_with_context(Callbacks { events: events.clone(), twin: config.twin, from: config.from })
             .with_context(|| format!("joining the consumer group `{}`", config.group))?;
         let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).context("subscribing")?;
@@ -294,26 +301,71 @@ fn list_of<'a>(ours: impl IntoIterator<Item = &'a Assignment>) -> TopicPartition
 
 struct Callbacks {
     events: mpsc::Sender<GroupEvent>,
+    twin: Option<String>,
+    from: From,
+}
+
+impl Callbacks {
+    /// The partitions that a rebalance moves, with their twins.
+    fn with_twins(&self, moved: &TopicPartitionList) -> rdkafka::error::KafkaResult<TopicPartitionList> {
+        let mut all = TopicPartitionList::new();
+        for element in moved.elements() {
+            let offset = match self.from {
+                From::Committed | From::CommittedOrEnd => element.offset(),
+                From::Beginning => Offset::Beginning,
+            };
+            all.add_partition_offset(element.topic(), element.partition(), offset)?;
+            if let Some(twin) = &self.twin {
+                all.add_partition(twin, element.partition());
+            }
+        }
+        Ok(all)
+    }
+
+    fn assign(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        moved: &TopicPartitionList,
+    ) -> rdkafka::error::KafkaResult<()> {
+        let all = self.with_twins(moved)?;
+        consumer.incremental_assign(&all)?;
+        // A send fails only when nobody listens any more.
+        let _ = self.events.blocking_send(GroupEvent::Assigned(assignments(&all)));
+        Ok(())
+    }
+
+    fn revoke(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        moved: &TopicPartitionList,
+    ) -> rdkafka::error::KafkaResult<()> {
+        let all = self.with_twins(moved)?;
+        let (release, released) = std::sync::mpsc::channel();
+        let revoked = GroupEvent::Revoked(assignments(&all), Revocation { _release: release });
+        if self.events.blocking_send(revoked).is_ok() {
+            // Nothing is ever sent: the wait ends when the revocation is dropped, or at the limit.
+            let _ = released.recv_timeout(REVOCATION_LIMIT);
+        }
+        consumer.incremental_unassign(&all)
+    }
 }
 
 impl ClientContext for Callbacks {}
 
 impl ConsumerContext for Callbacks {
-    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Revoke(list) = rebalance {
-            let (release, released) = std::sync::mpsc::channel();
-            let revoked = GroupEvent::Revoked(assignments(list), Revocation { _release: release });
-            if self.events.blocking_send(revoked).is_ok() {
-                // Nothing is ever sent: the wait ends when the revocation is dropped, or at the limit.
-                let _ = released.recv_timeout(REVOCATION_LIMIT);
-            }
-        }
-    }
-
-    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Assign(list) = rebalance {
-            // The channel is ours alone: a send fails only when nobody listens any more.
-            let _ = self.events.blocking_send(GroupEvent::Assigned(assignments(list)));
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        change: RDKafkaRespErr,
+        moved: &mut TopicPartitionList,
+    ) {
+        let result = match change {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, moved),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.revoke(consumer, moved),
+            other => Err(KafkaError::Rebalance(other.into())),
+        };
+        if let Err(error) = result {
+            tracing::error!(%error, "rebalancing a group");
         }
     }
 

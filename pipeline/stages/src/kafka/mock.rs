@@ -105,7 +105,8 @@ mod tests {
             group: "test".into(),
             instance: None,
             topics: vec![topic],
-            from: From::Earliest,
+            twin: None,
+            from: From::Committed,
             queue: 2,
         };
         let (group, mut events) = Group::join(&cluster, config).unwrap();
