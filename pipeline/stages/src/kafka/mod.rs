@@ -7,6 +7,7 @@ mod cluster;
 mod group;
 mod mock;
 mod publisher;
+pub mod topics;
 mod view;
 
 pub use cluster::{Cluster, Config};
