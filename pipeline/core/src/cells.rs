@@ -59,7 +59,7 @@ pub struct Cell {
 }
 
 /// What must be read before an input can be decided.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Want {
     /// One cell.
     Cell(CellKey),
@@ -160,7 +160,7 @@ impl Cells {
     }
 
     /// All known records of a bucket, by key.
-    pub fn slice<'a>(&'a self, bucket: &Bucket) -> impl Iterator<Item = (RecordKey, &'a Known)> {
+    pub fn slice<'a>(&'a self, bucket: &Bucket) -> impl Iterator<Item = (RecordKey, &'a Known)> + use<'a> {
         let from = (bucket.clone(), RecordKey([0; 16]));
         let to = (bucket.clone(), RecordKey([0xff; 16]));
         self.records.range(from..=to).filter_map(|((bucket, key), stamped)| {

@@ -5,3 +5,9 @@
 pub mod cells;
 pub mod scan;
 pub mod schedule;
+pub mod decide;
+mod merge;
+pub mod note;
+pub mod observe;
+pub mod ranges;
+pub mod rejection;

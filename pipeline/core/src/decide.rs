@@ -1,0 +1,66 @@
+//! Decides one input message: what changes of what is known, and what is announced (design §6, step 2).
+//!
+//! Inputs are decided one by one, in the order of the batch; after each, its mutations are put into the batch's cells, so
+//! the next one sees them. What an input wants can be read for all inputs of a batch at once, before any is decided: a
+//! cut that an input before it brings in holds nothing but what that batch put there.
+
+mod delta;
+mod draft;
+mod event;
+mod input;
+mod native;
+mod summary;
+#[cfg(test)]
+mod tests;
+
+use tributary_schemas::{
+    event::UnifiedEvent, observation::Snapshot, resource::Resource, time::Timestamp, wal::Mutation,
+};
+
+pub(crate) use self::{draft::Draft, input::MAX_RECORDS};
+pub use self::{
+    draft::{MAX_EVENTS, MAX_WAL_BYTES},
+    event::Telling,
+    input::{Input, NativeChange, NativeInput},
+};
+use crate::{
+    cells::{CellKey, Cells},
+    merge,
+    note::Note,
+    rejection::Rejection,
+};
+
+/// What an input message changes and announces.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// What changes; mutation *i* is written at `ts + i`.
+    pub mutations: Vec<Mutation>,
+    /// What is announced, in this order. An event's sequence is its record's mutation's timestamp.
+    pub events: Vec<UnifiedEvent>,
+    /// What was silent, for the metrics.
+    pub notes: Vec<Note>,
+}
+
+/// Decides an input. `known` holds what it wanted, `ts` is the first free timestamp.
+///
+/// # Errors
+/// A [`Rejection`] if the message can't be decided: then it changes nothing.
+pub fn decide(input: &Input, known: &Cells, now: Timestamp, ts: i64) -> Result<Decision, Rejection> {
+    let account = &input.source().account;
+    let mut draft = Draft::new(known, now, ts);
+    if known.marked(&CellKey::Forgotten(account.clone())) {
+        draft.note(Note::Forgotten);
+        return draft.finish();
+    }
+    if input.resources().contains(&Resource::Account) {
+        return Err(Rejection::NotARecord);
+    }
+    match input {
+        Input::Native(native) => native::decide(native, &mut draft)?,
+        Input::Snapshot(Snapshot::Summary(summary)) => summary::decide(summary, &mut draft)?,
+        Input::Snapshot(Snapshot::Range(listing)) => merge::merge(listing, &mut draft)?,
+        Input::Snapshot(Snapshot::Delta(page)) => delta::decide(page, &mut draft)?,
+        Input::Snapshot(Snapshot::Forget(_)) => draft.push(Mutation::Forget { account: account.clone() }),
+    }
+    draft.finish()
+}

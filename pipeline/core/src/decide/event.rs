@@ -1,0 +1,104 @@
+//! How a change is told: the facts of an event that are its message's, not its record's.
+
+use tributary_schemas::{
+    event::{Subject, UnifiedEvent},
+    id::{EventId, RecordKey, Sequence},
+    observation::{Run, Source},
+    record_id,
+    resource::{Action, EventName, Mode, Resource},
+    state::Known,
+    time::Timestamp,
+};
+
+use super::input::{NativeChange, NativeInput};
+
+/// How a change is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Telling<'a> {
+    source: &'a Source,
+    resource: Resource,
+    id_prefix: &'a str,
+    key_name: &'a str,
+    mode: Mode,
+    /// When it happened by the provider's clock, or when we heard of it; `None`: it was detected now.
+    happened_at: Option<Timestamp>,
+    raw_event: Option<&'a str>,
+    event_data: Option<&'a str>,
+}
+
+impl<'a> Telling<'a> {
+    /// A change that a run detected.
+    pub fn synthetic(run: &'a Run) -> Self {
+        Self {
+            source: &run.source,
+            resource: run.resource,
+            id_prefix: &run.id_prefix,
+            key_name: &run.key_name,
+            mode: Mode::Synthetic,
+            happened_at: None,
+            raw_event: None,
+            event_data: None,
+        }
+    }
+
+    /// A change that a provider told.
+    pub fn native(input: &'a NativeInput, change: &'a NativeChange) -> Self {
+        Self {
+            source: &input.source,
+            resource: change.resource,
+            id_prefix: &input.id_prefix,
+            key_name: &change.key_name,
+            mode: input.mode,
+            happened_at: Some(change.occurred_at.unwrap_or(input.received_at)),
+            raw_event: change.raw_event.as_deref(),
+            event_data: change.event_data.as_deref(),
+        }
+    }
+
+    /// The event that announces a change; `before` still has the sequence of the record's event before.
+    pub(super) fn event(
+        self,
+        action: Action,
+        key: RecordKey,
+        before: &Known,
+        sequence: Sequence,
+        now: Timestamp,
+    ) -> UnifiedEvent {
+        let Source { project, account, provider } = self.source.clone();
+        let name = self.resource.name();
+        let event_id = EventId::digest(&[
+            account.as_str().as_bytes(),
+            name.as_bytes(),
+            &key.0,
+            &sequence.0.to_be_bytes(),
+        ]);
+        UnifiedEvent {
+            event_id,
+            sequence,
+            previous_sequence: before.sequence,
+            project,
+            account,
+            provider,
+            event: EventName { resource: self.resource, action },
+            event_date: self.happened_at.unwrap_or(now),
+            detected_at: now,
+            mode: self.mode,
+            subject: Subject::Record {
+                record_id: record_id::encode(self.id_prefix, self.key_name, &before.remote_id),
+                remote_id: before.remote_id.clone(),
+                raw_event: self.raw_event.map(Into::into),
+                event_data: self.event_data.map(Into::into),
+            },
+        }
+    }
+
+    /// How many bytes of the provider's request an event holds.
+    pub(super) fn payload(event: &UnifiedEvent) -> usize {
+        match &event.subject {
+            Subject::Record { raw_event, event_data, .. } => {
+                raw_event.as_ref().map_or(0, String::len) + event_data.as_ref().map_or(0, String::len)
+            }
+            Subject::Account(_) => 0,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Decides a provider's request: one delivery, all its changes in one WAL record.
+
+use tributary_schemas::{id::Bits, observation::DeliveryId, state::Head, wal::Mutation};
+
+use super::{
+    MAX_RECORDS,
+    draft::Draft,
+    event::Telling,
+    input::{Input, NativeInput},
+};
+use crate::{
+    note::Note,
+    observe::{News, Observation, Told, observe},
+    ranges::Ground,
+    rejection::Rejection,
+};
+
+/// Decides a provider's request. The same delivery again is silent.
+pub(super) fn decide(input: &NativeInput, draft: &mut Draft<'_>) -> Result<(), Rejection> {
+    if input.changes.len() > MAX_RECORDS {
+        return Err(Rejection::TooManyRecords);
+    }
+    if input.decided(draft.known) {
+        draft.note(Note::Redelivered);
+        return Ok(());
+    }
+    let account = &input.source.account;
+    for change in &input.changes {
+        let key = change.remote_id.key();
+        let ground = Ground::of(draft.known, account, change.resource);
+        let bucket = ground.place(draft.known, key);
+        let news = News {
+            action: change.action,
+            received_at: input.received_at,
+            occurred_at: change.occurred_at,
+            settle: input.settle,
+        };
+        let observation = Observation { remote_id: &change.remote_id, told: Told::Native(news) };
+        let seen = observe(draft.record(&bucket, key).as_ref(), &observation);
+        draft.take(&bucket, key, seen, Telling::native(input, change));
+    }
+    for resource in Input::Native(input.clone()).resources() {
+        if draft.known.head(account, resource).is_none() {
+            let head = Head { last_full_run: None, bits: Bits::NATIVE, bits_before: None, moved: 0 };
+            draft.push(Mutation::Head { account: account.clone(), resource, head });
+        }
+    }
+    if !input.changes.is_empty() && input.delivery != DeliveryId::None {
+        draft.push(Mutation::Delivery {
+            account: account.clone(),
+            received_at: input.received_at,
+            delivery: input.delivery.clone(),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! Decisions over histories of inputs.

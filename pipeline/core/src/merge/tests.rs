@@ -1,0 +1,1 @@
+//! Ranges against what is known.

@@ -1,0 +1,274 @@
+//! What an observation changes of what is known of one record (design §6, "What a record can be").
+//!
+//! What must stay true: an event is never without a change of what is known; the same observation again is silent; a run
+//! says nothing about what was learnt after it began.
+
+mod native;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use tributary_schemas::{
+    id::{RecordHash, RemoteId, RunId},
+    observation::{Announce, Content},
+    resource::Action,
+    state::{At, Introduced, Known, State},
+    time::Timestamp,
+};
+
+pub use self::native::News;
+use crate::note::Note;
+
+/// What a scan, delta or webhook told us of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation<'a> {
+    /// The provider's name for the record.
+    pub remote_id: &'a RemoteId,
+    /// What was told, and by whom.
+    pub told: Told,
+}
+
+/// What was told, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// A run saw the record, or did not see it.
+    Run(Pass, Sight),
+    /// A native event told of it.
+    Native(News),
+}
+
+/// A run, as seen from one record's range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pass {
+    /// Its number.
+    pub run: RunId,
+    /// When it began.
+    pub begun_at: Timestamp,
+    /// How long after a native event it is not to be trusted about its record.
+    pub settle: Duration,
+    /// The last full run whose summary was seen.
+    pub last_full_run: Option<RunId>,
+    /// Whether the record's range has had its baseline.
+    pub standing: Standing,
+    /// Whether the run's hashes can be compared with the known ones.
+    pub hashes: Hashes,
+}
+
+/// Whether a range has had its baseline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It has: differences speak.
+    Compared,
+    /// It has not: what the run says is taken over, told in this way.
+    Baseline(Announce),
+}
+
+/// Whether two hashes of a record can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hashes {
+    /// One projection made them.
+    Comparable,
+    /// The known ones were made by another projection: they say nothing.
+    Incomparable,
+}
+
+/// What a run saw of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// It is listed.
+    Listed(Content),
+    /// A full scan of its range does not list it.
+    Unlisted(Doubt),
+    /// The provider's feed of deletions names it.
+    Deleted,
+}
+
+/// Whether a record that is not listed is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// It is.
+    Sure,
+    /// The listing may have skipped it, or too many are missing at once.
+    Doubtful,
+}
+
+/// What an observation means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// What is known from now on, with the `sequence` of the record's event before; `None`: what was known stays.
+    pub now: Option<Known>,
+    /// The change to announce, if any. Never without a change of what is known.
+    pub change: Option<Action>,
+    /// What was not announced, if anything.
+    pub note: Option<Note>,
+}
+
+/// Returns what is known now, and the change to announce, if any.
+///
+/// A run that began before what we know says nothing: a stale page neither resurrects nor overwrites.
+pub fn observe(before: Option<&Known>, seen: &Observation<'_>) -> Seen {
+    let record = Record { before, remote_id: seen.remote_id };
+    match &seen.told {
+        Told::Native(news) => native::hear(record, news),
+        Told::Run(pass, _) if pass.overtaken() => Seen::silent(Note::StaleRun),
+        Told::Run(pass, sight) => match (pass.bar(before), pass.standing) {
+            (Some(bar), _) => barred(record, pass, *sight, bar),
+            (None, Standing::Compared) => compare(record, pass, *sight),
+            (None, Standing::Baseline(Announce::Nothing)) => take_over(record, pass, *sight),
+            (None, Standing::Baseline(Announce::Created)) => announce(record, pass, *sight),
+        },
+    }
+}
+
+impl Pass {
+    /// Whether a later full run's summary has been seen: then this one says nothing at all.
+    pub fn overtaken(&self) -> bool {
+        self.last_full_run.is_some_and(|last| last > self.run)
+    }
+
+    /// Why the run says nothing about this record, if so.
+    pub fn bar(&self, before: Option<&Known>) -> Option<Note> {
+        match before?.at {
+            At::Run(last) if last >= self.run => Some(Note::StaleRecord),
+            At::Native(heard) if heard.plus(self.settle) >= self.begun_at => Some(Note::Unsettled),
+            At::Run(_) | At::Native(_) => None,
+        }
+    }
+
+    /// The known hash that this run's can be compared with. A touched record's is not known: it is adopted.
+    fn comparable(&self, state: State) -> Option<RecordHash> {
+        let hash = match state {
+            State::Live(hash) => Some(hash),
+            State::Missing { hash, .. } => hash,
+            State::Touched | State::Gone => None,
+        };
+        hash.filter(|_| self.hashes == Hashes::Comparable)
+    }
+}
+
+/// The run says nothing about the record, but its range goes on.
+fn barred(record: Record<'_>, pass: &Pass, sight: Sight, bar: Note) -> Seen {
+    let Some(known) = record.before else { return Seen::silent(bar) };
+    let kept = match (pass.hashes, known.state) {
+        (Hashes::Incomparable, State::Live(_)) => State::Touched,
+        (Hashes::Incomparable, State::Missing { run, .. }) => State::Missing { hash: None, run },
+        (_, state) => state,
+    };
+    let listed = matches!(sight, Sight::Listed(_)) && known.state != State::Gone;
+    if listed && pass.standing == Standing::Baseline(Announce::Created) {
+        let now = Known { state: kept, introduced: Introduced::Yes, ..known.clone() };
+        return Seen::told(now, Action::Created);
+    }
+    record.adopt(Known { state: kept, ..known.clone() }, Some(bar))
+}
+
+/// The range has had its baseline: differences speak.
+fn compare(record: Record<'_>, pass: &Pass, sight: Sight) -> Seen {
+    let at = At::Run(pass.run);
+    match (record.state(), sight) {
+        (State::Gone, Sight::Listed(Content::Hash(hash))) => {
+            Seen::told(record.known(State::Live(hash), at, Introduced::Yes), Action::Created)
+        }
+        (State::Gone, Sight::Listed(Content::Unread)) => Seen::silent(Note::Unread),
+        (State::Gone, Sight::Unlisted(_) | Sight::Deleted) => Seen::NOTHING,
+        (_, Sight::Listed(content)) => listed_again(record, pass, content),
+        (State::Live(_) | State::Touched, Sight::Unlisted(Doubt::Doubtful)) => {
+            let hash = pass.comparable(record.state());
+            let marked = record.known(State::Missing { hash, run: pass.run }, at, record.introduced());
+            record.adopt(marked, Some(Note::Marked))
+        }
+        (State::Live(_) | State::Touched | State::Missing { .. }, Sight::Unlisted(_) | Sight::Deleted) => {
+            Seen::told(record.known(State::Gone, at, Introduced::No), Action::Deleted)
+        }
+    }
+}
+
+/// A record that is there is listed: only another content speaks.
+fn listed_again(record: Record<'_>, pass: &Pass, content: Content) -> Seen {
+    let before = pass.comparable(record.state());
+    let (state, other) = match content {
+        Content::Hash(hash) => (State::Live(hash), before.is_some_and(|before| before != hash)),
+        Content::Unread => (before.map_or(State::Touched, State::Live), false),
+    };
+    let now = record.known(state, At::Run(pass.run), record.introduced());
+    if other {
+        return Seen::told(now, Action::Updated);
+    }
+    let note = match (content, record.state()) {
+        (Content::Unread, _) => Some(Note::Unread),
+        (Content::Hash(_), State::Missing { .. }) => Some(Note::Unmarked),
+        (Content::Hash(_), State::Touched) => Some(Note::Adopted),
+        (Content::Hash(_), State::Live(_) | State::Gone) => {
+            (pass.hashes == Hashes::Incomparable).then_some(Note::Reprojected)
+        }
+    };
+    record.adopt(now, note)
+}
+
+/// A baseline takes over what the run says, in silence.
+fn take_over(record: Record<'_>, pass: &Pass, sight: Sight) -> Seen {
+    let (state, introduced) = match sight {
+        Sight::Listed(Content::Hash(hash)) => (State::Live(hash), Introduced::Yes),
+        Sight::Listed(Content::Unread) => {
+            (pass.comparable(record.state()).map_or(State::Touched, State::Live), Introduced::Yes)
+        }
+        Sight::Unlisted(_) | Sight::Deleted if record.state() == State::Gone => return Seen::NOTHING,
+        Sight::Unlisted(_) | Sight::Deleted => (State::Gone, Introduced::No),
+    };
+    record.adopt(record.known(state, At::Run(pass.run), introduced), Some(Note::TakenOver))
+}
+
+/// A baseline tells each record as `created`; what is not there any more speaks as ever.
+fn announce(record: Record<'_>, pass: &Pass, sight: Sight) -> Seen {
+    let state = match (sight, record.state()) {
+        (Sight::Listed(Content::Hash(hash)), _) => State::Live(hash),
+        (Sight::Listed(Content::Unread), state) if state != State::Gone => {
+            pass.comparable(state).map_or(State::Touched, State::Live)
+        }
+        (Sight::Listed(Content::Unread) | Sight::Unlisted(_) | Sight::Deleted, _) => {
+            return compare(record, pass, sight);
+        }
+    };
+    Seen::told(record.known(state, At::Run(pass.run), Introduced::Yes), Action::Created)
+}
+
+/// A record and what was known of it.
+#[derive(Clone, Copy)]
+struct Record<'a> {
+    before: Option<&'a Known>,
+    remote_id: &'a RemoteId,
+}
+
+impl Record<'_> {
+    /// Its state; one that is not known is as one that is gone.
+    fn state(self) -> State {
+        self.before.map_or(State::Gone, |known| known.state)
+    }
+    fn introduced(self) -> Introduced {
+        self.before.map_or(Introduced::No, |known| known.introduced)
+    }
+    fn known(self, state: State, at: At, introduced: Introduced) -> Known {
+        let sequence = self.before.and_then(|known| known.sequence);
+        Known { state, at, introduced, sequence, remote_id: self.remote_id.clone() }
+    }
+    /// What is known changes in silence, if it changes in more than who told us last.
+    fn adopt(self, now: Known, note: Option<Note>) -> Seen {
+        let same = self
+            .before
+            .is_some_and(|before| (before.state, before.introduced) == (now.state, now.introduced));
+        Seen { now: (!same).then_some(now), change: None, note }
+    }
+}
+
+impl Seen {
+    /// Nothing new, and nothing to count.
+    const NOTHING: Seen = Seen { now: None, change: None, note: None };
+
+    fn silent(note: Note) -> Self {
+        Self { now: None, change: None, note: Some(note) }
+    }
+    fn told(now: Known, action: Action) -> Self {
+        Self { now: Some(now), change: Some(action), note: None }
+    }
+}

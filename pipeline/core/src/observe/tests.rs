@@ -1,0 +1,1 @@
+//! Rules of one record, as tables and properties.
