@@ -154,8 +154,8 @@ impl Bits {
     /// The finest cut.
     pub const MAX: Bits = Bits(24);
     /// A cut of `2^bits` ranges; at most 24 bits.
-    pub fn new(bits: u8) -> Option<Self> {
-        (bits <= Self::MAX.0).then_some(Self(bits))
+    pub const fn new(bits: u8) -> Option<Self> {
+        if bits <= Self::MAX.0 { Some(Self(bits)) } else { None }
     }
     /// The number of bits.
     pub fn get(self) -> u8 {

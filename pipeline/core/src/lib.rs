@@ -3,11 +3,11 @@
 //! Time comes in as a value, and so does everything else that a decision needs.
 
 pub mod cells;
-pub mod scan;
-pub mod schedule;
 pub mod decide;
 mod merge;
 pub mod note;
 pub mod observe;
 pub mod ranges;
 pub mod rejection;
+pub mod scan;
+pub mod schedule;

@@ -13,7 +13,10 @@ use tributary_schemas::{
 use crate::cells::Cells;
 
 /// The finest cut that a run may choose, in bits. The rows of a cut are removed in one WAL record when it is left behind.
-pub const FINEST: u8 = 14;
+pub const FINEST: Bits = match Bits::new(14) {
+    Some(bits) => bits,
+    None => Bits::MAX,
+};
 /// By how many bits a cut may be coarser than the one before. What only native events made has 6.
 pub const COARSENS: u8 = 6;
 

@@ -9,6 +9,8 @@ use tributary_schemas::{
     state::{Head, RangeRow, weight},
 };
 
+use crate::ranges::FINEST;
+
 /// Records a range, when a cut is chosen.
 const RECORDS_WANTED: u64 = 2_048;
 /// Records a range on average, past which the next full run cuts finer.
@@ -51,9 +53,11 @@ impl Scan {
         let ranges = |records| self.count().div_ceil(records).max(self.bytes.div_ceil(BYTES_MOST)).max(1);
         let bits = |ranges: u64| {
             let needed = u8::try_from(ranges.next_power_of_two().trailing_zeros()).unwrap_or(u8::MAX);
-            Bits::new(needed).unwrap_or(Bits::MAX)
+            FINEST.min(Bits::new(needed).unwrap_or(FINEST))
         };
         match head {
+            // One move at a time: unify drops a run of another cut while ranges are still being moved.
+            Some(Head { bits_before: Some(_), bits: stands, .. }) => stands,
             Some(Head { last_full_run: Some(_), bits: stands, .. })
                 if bits(ranges(RECORDS_MOST)) <= stands =>
             {
@@ -232,11 +236,15 @@ mod tests {
 
     #[test]
     fn a_cut_stands_until_8_192_records_a_range_and_a_native_cut_does_not_bind() {
-        let head =
-            |last_full_run| Some(Head { last_full_run, bits: Bits::new(0).unwrap(), bits_before: None });
+        let head = |last_full_run| {
+            Some(Head { last_full_run, bits: Bits::new(0).unwrap(), bits_before: None, moved: 0 })
+        };
         assert_eq!(scan(0..8_192).cut(head(Some(RunId(1)))).get(), 0);
         assert_eq!(scan(0..8_193).cut(head(Some(RunId(1)))).get(), 3);
         assert_eq!(scan(0..8_192).cut(head(None)).get(), 2);
+        let moving =
+            head(Some(RunId(1))).map(|head| Head { bits_before: Some(Bits::NATIVE), moved: 0, ..head });
+        assert_eq!(scan(0..8_193).cut(moving).get(), 0, "one move at a time");
     }
 
     #[test]

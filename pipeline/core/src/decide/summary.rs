@@ -12,7 +12,7 @@ use crate::{
 /// Decides a full scan's summary.
 pub(super) fn decide(summary: &Summary, draft: &mut Draft<'_>) -> Result<(), Rejection> {
     let run = &summary.run;
-    if run.bits.get() > FINEST {
+    if run.bits > FINEST {
         return Err(Rejection::CutTooFine);
     }
     let before = draft.known.head(&run.source.account, run.resource);

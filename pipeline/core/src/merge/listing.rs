@@ -29,7 +29,7 @@ pub(super) struct Pair<'a> {
 /// A [`Rejection`] unless they are sorted, each once, and all of the listing's range.
 pub(super) fn keyed(listing: &RangeListing) -> Result<Vec<Keyed<'_>>, Rejection> {
     let bits = listing.run.bits;
-    if bits.get() > FINEST {
+    if bits > FINEST {
         return Err(Rejection::CutTooFine);
     }
     if listing.range >= bits.ranges() {
