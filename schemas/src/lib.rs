@@ -2,9 +2,11 @@
 //!
 //! This crate is pure: it reads no clock and no environment, and does no I/O.
 
+pub mod body;
 pub mod codec;
 pub mod entity;
 pub mod event;
+pub mod framing;
 pub mod id;
 pub mod observation;
 pub mod record_id;
