@@ -1,0 +1,1 @@
+//! Orders in which things can come, one by one.
