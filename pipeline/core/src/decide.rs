@@ -19,7 +19,7 @@ use tributary_schemas::{
 
 pub(crate) use self::{draft::Draft, input::MAX_RECORDS};
 pub use self::{
-    draft::{MAX_EVENTS, MAX_WAL_BYTES},
+    draft::{MAX_EVENT_BYTES, MAX_EVENTS, MAX_WAL_BYTES},
     event::Telling,
     input::{Input, NativeChange, NativeInput},
 };

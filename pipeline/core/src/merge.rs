@@ -6,8 +6,6 @@
 
 mod listing;
 mod stored;
-#[cfg(test)]
-mod tests;
 
 use std::time::Duration;
 

@@ -14,8 +14,11 @@ use crate::{cells::Cells, note::Note, observe::Seen, ranges, rejection::Rejectio
 
 /// How many events one input message may make.
 pub const MAX_EVENTS: usize = 20_000;
-/// How large one input message's WAL record, or its events' provider requests together, may be: less than a message may be.
+/// How large one input message's WAL record may be: less than the 8 MiB of a message (design §3).
 pub const MAX_WAL_BYTES: usize = 6 << 20;
+/// How much of the provider's request one input message's events may hold together: each holds its own part of at most
+/// 1 MiB, but in the provider's wrapping, which is repeated.
+pub const MAX_EVENT_BYTES: usize = 32 << 20;
 
 /// A decision in the making.
 pub(crate) struct Draft<'a> {
@@ -94,7 +97,7 @@ impl<'a> Draft<'a> {
         let Decision { mutations, events, .. } = &self.decision;
         let wal: usize = mutations.iter().map(weigh).sum();
         let requests: usize = events.iter().map(Telling::payload).sum();
-        if events.len() > MAX_EVENTS || wal > MAX_WAL_BYTES || requests > 4 * MAX_WAL_BYTES {
+        if events.len() > MAX_EVENTS || wal > MAX_WAL_BYTES || requests > MAX_EVENT_BYTES {
             return Err(Rejection::TooManyChanges);
         }
         Ok(self.decision)

@@ -1,1 +1,97 @@
-//! What one message may not be.
+//! What one message may not be: it is turned away with a reason, and changes nothing.
+
+use tributary_schemas::{
+    id::{Bits, RemoteId},
+    observation::{Absence, Announce, Content, DeliveryId, DeltaPage, Listed, RangeListing, Snapshot},
+    resource::{Action, Resource},
+};
+
+use super::world::{World, remote};
+use crate::{
+    decide::{Input, MAX_EVENT_BYTES, MAX_RECORDS, MAX_WAL_BYTES},
+    rejection::Rejection,
+};
+
+/// A listing of range 0 of this cut, in an account whose cut it is.
+fn listing(bits: u8, records: Vec<Listed>) -> (World, RangeListing) {
+    let mut world = World::new(Announce::Created);
+    let run = world.run(bits);
+    (world, RangeListing { run, range: 0, absence: Absence::Sure, records })
+}
+
+fn unread(ids: impl IntoIterator<Item = u32>) -> Vec<Listed> {
+    let mut records: Vec<_> =
+        ids.into_iter().map(|id| Listed { remote_id: remote(id), content: Content::Unread }).collect();
+    records.sort_by_key(|listed| listed.remote_id.key());
+    records
+}
+
+fn rejection(world: &mut World, input: Snapshot) -> Option<Rejection> {
+    world.feed(&[Input::Snapshot(input)]).remove(0).err()
+}
+
+#[test]
+fn a_listing_must_be_one() {
+    let mut backwards = unread(0..3);
+    backwards.reverse();
+    let mut twice = unread(0..3);
+    twice.insert(1, twice[1].clone());
+    for (rule, bits, range, records, expected) in [
+        ("sorted", 0, 0, unread(0..3), None),
+        ("backwards", 0, 0, backwards, Some(Rejection::Unsorted)),
+        ("one twice", 0, 0, twice, Some(Rejection::Unsorted)),
+        ("of another range", 1, 0, unread(0..9), Some(Rejection::Misplaced)),
+        ("no such range", 2, 4, unread([]), Some(Rejection::NoSuchRange)),
+        ("cut too finely", 15, 0, unread([]), Some(Rejection::CutTooFine)),
+        ("too many", 0, 0, unread(0..MAX_RECORDS as u32 + 1), Some(Rejection::TooManyRecords)),
+    ] {
+        let (mut world, listing) = listing(bits, records);
+        let listing = RangeListing { range, ..listing };
+        assert_eq!(rejection(&mut world, Snapshot::Range(listing)), expected, "{rule}");
+    }
+}
+
+#[test]
+fn a_message_holds_no_more_records_than_one_decision_may() {
+    let (mut world, listing) = listing(0, vec![]);
+    let deleted = (0..MAX_RECORDS as u32 + 1).map(remote).collect();
+    let page = DeltaPage { run: listing.run, changed: vec![], deleted };
+    assert_eq!(rejection(&mut world, Snapshot::Delta(page)), Some(Rejection::TooManyRecords));
+}
+
+#[test]
+fn what_does_not_fit_into_one_transaction_changes_nothing() {
+    let mut world = World::new(Announce::Created);
+    let long = |id: u32| RemoteId::new(format!("{id}{}", "x".repeat(MAX_WAL_BYTES / 100)));
+    let mut input = world.native(DeliveryId::None, &[(Action::Created, 0); 101]);
+    let Input::Native(native) = &mut input else { unreachable!() };
+    (0..).zip(&mut native.changes).for_each(|(id, change)| change.remote_id = long(id));
+    assert_eq!(world.feed(&[input]), [Err(Rejection::TooManyChanges)]);
+
+    let mut input = world.native(DeliveryId::None, &[(Action::Updated, 0); 5]);
+    let Input::Native(native) = &mut input else { unreachable!() };
+    native.changes.iter_mut().for_each(|change| change.raw_event = Some("x".repeat(MAX_EVENT_BYTES / 4)));
+    assert_eq!(world.feed(&[input]), [Err(Rejection::TooManyChanges)]);
+    assert!(world.records().is_empty());
+}
+
+#[test]
+fn a_cut_is_not_left_for_one_that_is_too_coarse() {
+    let mut world = World::new(Announce::Created);
+    for bits in [7, 0] {
+        let flight = world.scan(bits);
+        let decided = world.feed(&[flight[0].clone()]).remove(0);
+        assert_eq!(decided.err(), (bits == 0).then_some(Rejection::CutTooCoarse));
+        let head = world.head().map(|head| head.bits);
+        assert_eq!(head, Bits::new(7));
+    }
+}
+
+#[test]
+fn an_account_is_no_record() {
+    let mut world = World::new(Announce::Created);
+    let mut input = world.native(DeliveryId::None, &[(Action::Created, 0)]);
+    let Input::Native(native) = &mut input else { unreachable!() };
+    native.changes[0].resource = Resource::Account;
+    assert_eq!(world.feed(&[input]), [Err(Rejection::NotARecord)]);
+}

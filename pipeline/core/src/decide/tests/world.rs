@@ -86,7 +86,9 @@ impl World {
     }
 
     pub(crate) fn remove(&mut self, ids: impl IntoIterator<Item = u32>) {
-        ids.into_iter().for_each(|id| drop(self.truth.remove(&id)));
+        ids.into_iter().for_each(|id| {
+            self.truth.remove(&id);
+        });
     }
 
     pub(crate) fn wait(&mut self, minutes: i64) {

@@ -1,1 +1,0 @@
-//! Ranges against what is known.
