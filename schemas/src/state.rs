@@ -124,8 +124,8 @@ pub struct Head {
     pub last_full_run: Option<RunId>,
     /// The cut.
     pub bits: Bits,
-    /// The cut before it, while ranges are still being moved. Until it is `None` again, full runs keep to `bits` and
-    /// send every range that has no row, empty ones too.
+    /// The cut before it, while ranges are still being moved. Until it is `None` again, full runs send every range that
+    /// has no row, empty ones too; once one has been moved, they keep to `bits`.
     pub bits_before: Option<Bits>,
     /// How many of the `2^bits` ranges have been moved from `bits_before`; 0 when nothing is being moved.
     pub moved: u32,

@@ -4,6 +4,7 @@
 //! says nothing about what was learnt after it began.
 
 mod native;
+mod run;
 #[cfg(test)]
 mod tests;
 
@@ -113,10 +114,10 @@ pub fn observe(before: Option<&Known>, seen: &Observation<'_>) -> Seen {
         Told::Native(news) => native::hear(record, news),
         Told::Run(pass, _) if pass.overtaken() => Seen::silent(Note::StaleRun),
         Told::Run(pass, sight) => match (pass.bar(before), pass.standing) {
-            (Some(bar), _) => barred(record, pass, *sight, bar),
-            (None, Standing::Compared) => compare(record, pass, *sight),
-            (None, Standing::Baseline(Announce::Nothing)) => take_over(record, pass, *sight),
-            (None, Standing::Baseline(Announce::Created)) => announce(record, pass, *sight),
+            (Some(bar), _) => run::barred(record, pass, *sight, bar),
+            (None, Standing::Compared) => run::compare(record, pass, *sight),
+            (None, Standing::Baseline(Announce::Nothing)) => run::take_over(record, pass, *sight),
+            (None, Standing::Baseline(Announce::Created)) => run::announce(record, pass, *sight),
         },
     }
 }
@@ -145,92 +146,6 @@ impl Pass {
         };
         hash.filter(|_| self.hashes == Hashes::Comparable)
     }
-}
-
-/// The run says nothing about the record, but its range goes on.
-fn barred(record: Record<'_>, pass: &Pass, sight: Sight, bar: Note) -> Seen {
-    let Some(known) = record.before else { return Seen::silent(bar) };
-    let kept = match (pass.hashes, known.state) {
-        (Hashes::Incomparable, State::Live(_)) => State::Touched,
-        (Hashes::Incomparable, State::Missing { run, .. }) => State::Missing { hash: None, run },
-        (_, state) => state,
-    };
-    let listed = matches!(sight, Sight::Listed(_)) && known.state != State::Gone;
-    if listed && pass.standing == Standing::Baseline(Announce::Created) {
-        let now = Known { state: kept, introduced: Introduced::Yes, ..known.clone() };
-        return Seen::told(now, Action::Created);
-    }
-    record.adopt(Known { state: kept, ..known.clone() }, Some(bar))
-}
-
-/// The range has had its baseline: differences speak.
-fn compare(record: Record<'_>, pass: &Pass, sight: Sight) -> Seen {
-    let at = At::Run(pass.run);
-    match (record.state(), sight) {
-        (State::Gone, Sight::Listed(Content::Hash(hash))) => {
-            Seen::told(record.known(State::Live(hash), at, Introduced::Yes), Action::Created)
-        }
-        (State::Gone, Sight::Listed(Content::Unread)) => Seen::silent(Note::Unread),
-        (State::Gone, Sight::Unlisted(_) | Sight::Deleted) => Seen::NOTHING,
-        (_, Sight::Listed(content)) => listed_again(record, pass, content),
-        (State::Live(_) | State::Touched, Sight::Unlisted(Doubt::Doubtful)) => {
-            let hash = pass.comparable(record.state());
-            let marked = record.known(State::Missing { hash, run: pass.run }, at, record.introduced());
-            record.adopt(marked, Some(Note::Marked))
-        }
-        (State::Live(_) | State::Touched | State::Missing { .. }, Sight::Unlisted(_) | Sight::Deleted) => {
-            Seen::told(record.known(State::Gone, at, Introduced::No), Action::Deleted)
-        }
-    }
-}
-
-/// A record that is there is listed: only another content speaks.
-fn listed_again(record: Record<'_>, pass: &Pass, content: Content) -> Seen {
-    let before = pass.comparable(record.state());
-    let (state, other) = match content {
-        Content::Hash(hash) => (State::Live(hash), before.is_some_and(|before| before != hash)),
-        Content::Unread => (before.map_or(State::Touched, State::Live), false),
-    };
-    let now = record.known(state, At::Run(pass.run), record.introduced());
-    if other {
-        return Seen::told(now, Action::Updated);
-    }
-    let note = match (content, record.state()) {
-        (Content::Unread, _) => Some(Note::Unread),
-        (Content::Hash(_), State::Missing { .. }) => Some(Note::Unmarked),
-        (Content::Hash(_), State::Touched) => Some(Note::Adopted),
-        (Content::Hash(_), State::Live(_) | State::Gone) => {
-            (pass.hashes == Hashes::Incomparable).then_some(Note::Reprojected)
-        }
-    };
-    record.adopt(now, note)
-}
-
-/// A baseline takes over what the run says, in silence.
-fn take_over(record: Record<'_>, pass: &Pass, sight: Sight) -> Seen {
-    let (state, introduced) = match sight {
-        Sight::Listed(Content::Hash(hash)) => (State::Live(hash), Introduced::Yes),
-        Sight::Listed(Content::Unread) => {
-            (pass.comparable(record.state()).map_or(State::Touched, State::Live), Introduced::Yes)
-        }
-        Sight::Unlisted(_) | Sight::Deleted if record.state() == State::Gone => return Seen::NOTHING,
-        Sight::Unlisted(_) | Sight::Deleted => (State::Gone, Introduced::No),
-    };
-    record.adopt(record.known(state, At::Run(pass.run), introduced), Some(Note::TakenOver))
-}
-
-/// A baseline tells each record as `created`; what is not there any more speaks as ever.
-fn announce(record: Record<'_>, pass: &Pass, sight: Sight) -> Seen {
-    let state = match (sight, record.state()) {
-        (Sight::Listed(Content::Hash(hash)), _) => State::Live(hash),
-        (Sight::Listed(Content::Unread), state) if state != State::Gone => {
-            pass.comparable(state).map_or(State::Touched, State::Live)
-        }
-        (Sight::Listed(Content::Unread) | Sight::Unlisted(_) | Sight::Deleted, _) => {
-            return compare(record, pass, sight);
-        }
-    };
-    Seen::told(record.known(state, At::Run(pass.run), Introduced::Yes), Action::Created)
 }
 
 /// A record and what was known of it.

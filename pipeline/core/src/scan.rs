@@ -56,8 +56,8 @@ impl Scan {
             FINEST.min(Bits::new(needed).unwrap_or(FINEST))
         };
         match head {
-            // One move at a time: unify drops a run of another cut while ranges are still being moved.
-            Some(Head { bits_before: Some(_), bits: stands, .. }) => stands,
+            // One move at a time: unify drops a run of another cut when some ranges have been moved, but not all.
+            Some(Head { moved: 1.., bits: stands, .. }) => stands,
             Some(Head { last_full_run: Some(_), bits: stands, .. })
                 if bits(ranges(RECORDS_MOST)) <= stands =>
             {
@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(scan(0..8_193).cut(head(Some(RunId(1)))).get(), 3);
         assert_eq!(scan(0..8_192).cut(head(None)).get(), 2);
         let moving =
-            head(Some(RunId(1))).map(|head| Head { bits_before: Some(Bits::NATIVE), moved: 0, ..head });
+            head(Some(RunId(1))).map(|head| Head { bits_before: Some(Bits::NATIVE), moved: 1, ..head });
         assert_eq!(scan(0..8_193).cut(moving).get(), 0, "one move at a time");
     }
 

@@ -10,12 +10,18 @@ use tributary_schemas::{
 };
 
 use super::{Decision, event::Telling};
-use crate::{cells::Cells, note::Note, observe::Seen, ranges, rejection::Rejection};
+use crate::{
+    cells::{Cells, delivery_text},
+    note::Note,
+    observe::Seen,
+    ranges,
+    rejection::Rejection,
+};
 
 /// How many events one input message may make.
 pub const MAX_EVENTS: usize = 20_000;
 /// How large one input message's WAL record may be: less than the 8 MiB of a message (design §3).
-pub const MAX_WAL_BYTES: usize = 6 << 20;
+pub const MAX_WAL_BYTES: usize = 7 << 20;
 /// How much of the provider's request one input message's events may hold together: each holds its own part of at most
 /// 1 MiB, but in the provider's wrapping, which is repeated.
 pub const MAX_EVENT_BYTES: usize = 32 << 20;
@@ -106,14 +112,18 @@ impl<'a> Draft<'a> {
 
 /// At most how many bytes a mutation takes in the WAL record.
 fn weigh(mutation: &Mutation) -> usize {
-    const FIXED: usize = 160;
+    /// All of it but the names.
+    const FIXED: usize = 96;
     FIXED
         + match mutation {
-            Mutation::Record { known: Some(known), .. } => known.remote_id.as_str().len(),
-            Mutation::Record { known: None, .. }
-            | Mutation::Range { .. }
-            | Mutation::Head { .. }
-            | Mutation::Delivery { .. }
-            | Mutation::Forget { .. } => 0,
+            Mutation::Record { bucket, known, .. } => {
+                let named = known.as_ref().map_or(0, |known| known.remote_id.as_str().len());
+                bucket.account.as_str().len() + named
+            }
+            Mutation::Range { bucket, .. } => bucket.account.as_str().len(),
+            Mutation::Head { account, .. } | Mutation::Forget { account } => account.as_str().len(),
+            Mutation::Delivery { account, delivery, .. } => {
+                account.as_str().len() + delivery_text(delivery).map_or(0, |text| text.len())
+            }
         }
 }

@@ -86,7 +86,7 @@ impl Input {
             Self::Snapshot(Snapshot::Range(listing)) => [listing.run.resource].into(),
             Self::Snapshot(Snapshot::Delta(page)) => [page.run.resource].into(),
             Self::Snapshot(Snapshot::Forget(_)) => BTreeSet::new(),
-            Self::Native(native) => native.changes.iter().map(|change| change.resource).collect(),
+            Self::Native(native) => native.resources(),
         }
     }
 
@@ -141,6 +141,11 @@ impl Input {
 }
 
 impl NativeInput {
+    /// The kinds of records it speaks of.
+    pub fn resources(&self) -> BTreeSet<Resource> {
+        self.changes.iter().map(|change| change.resource).collect()
+    }
+
     /// Whether the same delivery has been decided before.
     pub fn decided(&self, known: &Cells) -> bool {
         self.delivery_keys().iter().any(|key| known.marked(key))

@@ -2,12 +2,7 @@
 
 use tributary_schemas::{id::Bits, observation::DeliveryId, state::Head, wal::Mutation};
 
-use super::{
-    MAX_RECORDS,
-    draft::Draft,
-    event::Telling,
-    input::{Input, NativeInput},
-};
+use super::{MAX_RECORDS, draft::Draft, event::Telling, input::NativeInput};
 use crate::{
     note::Note,
     observe::{News, Observation, Told, observe},
@@ -39,7 +34,7 @@ pub(super) fn decide(input: &NativeInput, draft: &mut Draft<'_>) -> Result<(), R
         let seen = observe(draft.record(&bucket, key).as_ref(), &observation);
         draft.take(&bucket, key, seen, Telling::native(input, change));
     }
-    for resource in Input::Native(input.clone()).resources() {
+    for resource in input.resources() {
         if draft.known.head(account, resource).is_none() {
             let head = Head { last_full_run: None, bits: Bits::NATIVE, bits_before: None, moved: 0 };
             draft.push(Mutation::Head { account: account.clone(), resource, head });

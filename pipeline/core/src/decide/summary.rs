@@ -21,16 +21,20 @@ pub(super) fn decide(summary: &Summary, draft: &mut Draft<'_>) -> Result<(), Rej
         return Ok(());
     }
     let last_full_run = Some(run.run);
-    let head = match before {
-        None => Head { last_full_run, bits: run.bits, bits_before: None, moved: 0 },
-        Some(head) if head.bits == run.bits => Head { last_full_run, ..head },
+    // The cut that the records are in, and whether the run has another.
+    let kept = before.map(|head| head.bits_before.filter(|_| head.moved == 0).unwrap_or(head.bits));
+    let head = match (before, kept) {
+        (Some(head), _) if head.bits == run.bits => Head { last_full_run, ..head },
         // One move at a time: a record is looked for in two cuts, never in three.
-        Some(Head { bits_before: Some(_), .. }) => {
+        (Some(head), _) if head.moved > 0 => {
             draft.note(Note::MoveUnfinished);
             return Ok(());
         }
-        Some(head) if head.bits.get() > run.bits.get() + COARSENS => return Err(Rejection::CutTooCoarse),
-        Some(head) => Head { last_full_run, bits: run.bits, bits_before: Some(head.bits), moved: 0 },
+        (_, Some(kept)) if kept.get() > run.bits.get() + COARSENS => return Err(Rejection::CutTooCoarse),
+        (_, kept) => {
+            let bits_before = kept.filter(|kept| *kept != run.bits);
+            Head { last_full_run, bits: run.bits, bits_before, moved: 0 }
+        }
     };
     draft.push(Mutation::Head { account: run.source.account.clone(), resource: run.resource, head });
     Ok(())

@@ -38,19 +38,19 @@ impl History {
         };
         let told = match kind {
             "n" => Told::Native(news(minutes, rest)),
-            kind => self.run(kind, number, rest),
+            kind => self.run(kind, number, minutes, rest),
         };
         self.observe(Timestamp::from_micros(minutes * MINUTE), told);
     }
 
-    fn run(&mut self, kind: &str, number: i64, rest: &str) -> Told {
+    fn run(&mut self, kind: &str, number: i64, minutes: i64, rest: &str) -> Told {
         let run = RunId(number as u64);
         if kind != "d" {
             self.last_full_run = self.last_full_run.max(Some(run));
         }
         let pass = Pass {
             run,
-            begun_at: Timestamp::from_micros(number * 10 * MINUTE),
+            begun_at: Timestamp::from_micros(minutes * MINUTE),
             settle: Duration::from_secs(120),
             last_full_run: self.last_full_run,
             standing: match kind {
@@ -142,7 +142,8 @@ fn a_run_says_nothing_about_what_was_learnt_after_it_began() {
         ("a page after a later full run's summary is stale, though nothing changed", "s1a s3a d2b", "c"),
         ("the same run speaks once of a record", "s1a d2b d2c", "cu"),
         ("a run that began before a native event is silent", "s1a n3 s2b s3-", "cu"),
-        ("so is one that began within settle of it", "s1a n2- d2a", "cd"),
+        ("so is one that began within settle of it", "s1a n2- d2'a", "cd"),
+        ("so is one that lists less than it told", "s1a n2+ n3 s3'-", "cu"),
         ("one that began after settle speaks", "s1a n2- s3a", "cdc"),
     ] {
         assert_eq!(changes(history), expected, "{rule}");

@@ -158,6 +158,20 @@ fn a_delta_before_the_baseline_is_dropped() {
 }
 
 #[test]
+fn a_delta_waits_for_the_baseline_when_a_resource_is_wanted_anew() {
+    let mut world = told_of(0..2);
+    world.baseline = Baseline { from: RunId(world.next_run), announce: Announce::Nothing };
+    world.set([0]);
+    delta(&mut world, [0]);
+    assert_eq!((world.told(), world.notes.pop()), (String::new(), Some(Note::NoBaseline)));
+    scan(&mut world, 0);
+    assert_eq!(world.told(), "", "the baseline is silent");
+    world.set([0]);
+    delta(&mut world, [0]);
+    assert_eq!(world.told(), "~0");
+}
+
+#[test]
 fn a_delta_of_another_projection_is_dropped() {
     let mut world = told_of(0..2);
     world.projection += 1;
@@ -212,6 +226,23 @@ fn a_move_that_broke_off_goes_on_and_no_other_begins_before_its_end() {
     assert_eq!(world.told(), "~0");
     scan(&mut world, 3);
     assert_eq!((world.told(), world.rows().len()), (String::new(), 8));
+    assert_eq!(world.live(), world.true_live());
+}
+
+#[test]
+fn a_move_of_which_nothing_was_done_may_take_another_cut() {
+    let mut world = told_of(0..40);
+    for bits in [2, 3, 0, 1] {
+        world.wait(10);
+        let summary = first(&mut world.scan(bits), 1);
+        world.land(summary);
+        assert_eq!(world.head().and_then(|head| head.bits_before), Bits::new(0).filter(|_| bits != 0));
+    }
+    world.set([0]);
+    world.hear(Action::Updated, 1);
+    world.told();
+    scan(&mut world, 4);
+    assert_eq!((world.told(), world.rows().len()), ("~0".into(), 16));
     assert_eq!(world.live(), world.true_live());
 }
 

@@ -9,6 +9,7 @@ use tributary_schemas::{
 use super::world::{World, remote};
 use crate::{
     decide::{Input, MAX_EVENT_BYTES, MAX_RECORDS, MAX_WAL_BYTES},
+    note::Note,
     rejection::Rejection,
 };
 
@@ -49,6 +50,18 @@ fn a_listing_must_be_one() {
         let listing = RangeListing { range, ..listing };
         assert_eq!(rejection(&mut world, Snapshot::Range(listing)), expected, "{rule}");
     }
+}
+
+#[test]
+fn a_range_of_another_cut_than_its_summary_s_is_dropped() {
+    let mut world = World::new(Announce::Created);
+    world.set(0..9);
+    let mut flight = world.scan(0);
+    let Some(Input::Snapshot(Snapshot::Range(listing))) = flight.back_mut() else { unreachable!() };
+    listing.run.bits = Bits::NATIVE;
+    listing.records.retain(|listed| listed.remote_id.key().range(Bits::NATIVE) == 0);
+    world.land(flight);
+    assert_eq!((world.told(), world.notes.pop()), (String::new(), Some(Note::OtherCut)));
 }
 
 #[test]

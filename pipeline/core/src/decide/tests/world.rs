@@ -130,7 +130,7 @@ impl World {
     /// A full scan of the cut that a poller chooses, wanting this one.
     pub(crate) fn polite_scan(&mut self, bits: u8) -> Flight {
         let head = self.head();
-        let stands = head.filter(|head| head.bits_before.is_some()).map(|head| head.bits.get());
+        let stands = head.filter(|head| head.moved > 0).map(|head| head.bits.get());
         self.scan(stands.unwrap_or(bits))
     }
 

@@ -1,0 +1,96 @@
+//! What a run changes: a scan or a delta sees a record, or does not.
+
+use tributary_schemas::{
+    observation::{Announce, Content},
+    resource::Action,
+    state::{At, Introduced, Known, State},
+};
+
+use super::{Doubt, Hashes, Pass, Record, Seen, Sight, Standing};
+use crate::note::Note;
+
+/// The run says nothing about the record, but its range goes on.
+pub(super) fn barred(record: Record<'_>, pass: &Pass, sight: Sight, bar: Note) -> Seen {
+    let Some(known) = record.before else { return Seen::silent(bar) };
+    let kept = match (pass.hashes, known.state) {
+        (Hashes::Incomparable, State::Live(_)) => State::Touched,
+        (Hashes::Incomparable, State::Missing { run, .. }) => State::Missing { hash: None, run },
+        (_, state) => state,
+    };
+    let listed = matches!(sight, Sight::Listed(_)) && known.state != State::Gone;
+    if listed && pass.standing == Standing::Baseline(Announce::Created) {
+        let now = Known { state: kept, introduced: Introduced::Yes, ..known.clone() };
+        return Seen::told(now, Action::Created);
+    }
+    record.adopt(Known { state: kept, ..known.clone() }, Some(bar))
+}
+
+/// The range has had its baseline: differences speak.
+pub(super) fn compare(record: Record<'_>, pass: &Pass, sight: Sight) -> Seen {
+    let at = At::Run(pass.run);
+    match (record.state(), sight) {
+        (State::Gone, Sight::Listed(Content::Hash(hash))) => {
+            Seen::told(record.known(State::Live(hash), at, Introduced::Yes), Action::Created)
+        }
+        (State::Gone, Sight::Listed(Content::Unread)) => Seen::silent(Note::Unread),
+        (State::Gone, Sight::Unlisted(_) | Sight::Deleted) => Seen::NOTHING,
+        (_, Sight::Listed(content)) => listed_again(record, pass, content),
+        (State::Live(_) | State::Touched, Sight::Unlisted(Doubt::Doubtful)) => {
+            let hash = pass.comparable(record.state());
+            let marked = record.known(State::Missing { hash, run: pass.run }, at, record.introduced());
+            record.adopt(marked, Some(Note::Marked))
+        }
+        (State::Live(_) | State::Touched | State::Missing { .. }, Sight::Unlisted(_) | Sight::Deleted) => {
+            Seen::told(record.known(State::Gone, at, Introduced::No), Action::Deleted)
+        }
+    }
+}
+
+/// A record that is there is listed: only another content speaks.
+fn listed_again(record: Record<'_>, pass: &Pass, content: Content) -> Seen {
+    let before = pass.comparable(record.state());
+    let (state, other) = match content {
+        Content::Hash(hash) => (State::Live(hash), before.is_some_and(|before| before != hash)),
+        Content::Unread => (before.map_or(State::Touched, State::Live), false),
+    };
+    let now = record.known(state, At::Run(pass.run), record.introduced());
+    if other {
+        return Seen::told(now, Action::Updated);
+    }
+    let note = match (content, record.state()) {
+        (Content::Unread, _) => Some(Note::Unread),
+        (Content::Hash(_), State::Missing { .. }) => Some(Note::Unmarked),
+        (Content::Hash(_), State::Touched) => Some(Note::Adopted),
+        (Content::Hash(_), State::Live(_) | State::Gone) => {
+            (pass.hashes == Hashes::Incomparable).then_some(Note::Reprojected)
+        }
+    };
+    record.adopt(now, note)
+}
+
+/// A baseline takes over what the run says, in silence.
+pub(super) fn take_over(record: Record<'_>, pass: &Pass, sight: Sight) -> Seen {
+    let (state, introduced) = match sight {
+        Sight::Listed(Content::Hash(hash)) => (State::Live(hash), Introduced::Yes),
+        Sight::Listed(Content::Unread) => {
+            (pass.comparable(record.state()).map_or(State::Touched, State::Live), Introduced::Yes)
+        }
+        Sight::Unlisted(_) | Sight::Deleted if record.state() == State::Gone => return Seen::NOTHING,
+        Sight::Unlisted(_) | Sight::Deleted => (State::Gone, Introduced::No),
+    };
+    record.adopt(record.known(state, At::Run(pass.run), introduced), Some(Note::TakenOver))
+}
+
+/// A baseline tells each record as `created`; what is not there any more speaks as ever.
+pub(super) fn announce(record: Record<'_>, pass: &Pass, sight: Sight) -> Seen {
+    let state = match (sight, record.state()) {
+        (Sight::Listed(Content::Hash(hash)), _) => State::Live(hash),
+        (Sight::Listed(Content::Unread), state) if state != State::Gone => {
+            pass.comparable(state).map_or(State::Touched, State::Live)
+        }
+        (Sight::Listed(Content::Unread) | Sight::Unlisted(_) | Sight::Deleted, _) => {
+            return compare(record, pass, sight);
+        }
+    };
+    Seen::told(record.known(state, At::Run(pass.run), Introduced::Yes), Action::Created)
+}
