@@ -1,0 +1,321 @@
+#!/usr/bin/env python3
+"""Apache Kafka and Apache Cassandra on loopback, without containers: fetched from Maven Central, started, stopped by pid.
+
+  ops/local/up [--ports auto]   fetch what is missing, start what is not running, wait until both answer
+  ops/local/down [--wipe]       stop both; --wipe also erases their data
+  ops/local/status              say what runs where
+
+Everything lives in .local at the repository's top, or in $TRIBUTARY_LOCAL; the jars in $TRIBUTARY_LOCAL_CACHE, or
+beside it. `.local/env` holds the addresses for a shell to source.
+"""
+
+import argparse
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = pathlib.Path(os.environ.get("TRIBUTARY_LOCAL", HERE.parent.parent / ".local")).resolve()
+CACHE = pathlib.Path(os.environ.get("TRIBUTARY_LOCAL_CACHE", ROOT / "cache")).resolve()
+PORTS = {"kafka": 19092, "controller": 19093, "cql": 19042, "storage": 19070}
+CLUSTER = "TributaryLocal00000000"
+
+JAVA17 = """
+-Djdk.attach.allowAttachSelf=true -Djava.security.manager=allow
+""".split()
+EXPORTS = """
+java.base/jdk.internal.misc java.base/jdk.internal.ref java.base/sun.nio.ch
+java.management.rmi/com.sun.jmx.remote.internal.rmi java.rmi/sun.rmi.registry java.rmi/sun.rmi.server java.sql/java.sql
+java.base/java.lang.ref jdk.unsupported/sun.misc
+""".split()
+OPENS = """
+java.base/java.lang.module java.base/jdk.internal.loader java.base/jdk.internal.ref java.base/jdk.internal.reflect
+java.base/jdk.internal.math java.base/jdk.internal.module java.base/jdk.internal.util.jar
+jdk.management/com.sun.management.internal java.base/sun.nio.ch java.base/java.io java.base/java.lang java.base/java.util
+java.base/java.util.concurrent java.base/java.util.concurrent.atomic java.base/java.nio
+""".split()
+
+
+def say(text):
+    print(f"ops/local: {text}", file=sys.stderr, flush=True)
+
+
+def fail(text):
+    say(text)
+    sys.exit(1)
+
+
+def fetch(name):
+    """The jars of ops/local/<name>/pom.xml; Maven checks their checksums. Quick when they are there."""
+    libs = CACHE / f"{name}-libs"
+    pom = HERE / name / "pom.xml"
+    done = libs / ".complete"
+    if done.exists() and done.read_text() == pom.read_text():
+        return libs
+    for tool in ("java", "mvn"):
+        if not shutil.which(tool):
+            fail(f"`{tool}` is missing: install a Java 17 runtime and Maven (Debian: openjdk-17-jre-headless maven)")
+    say(f"fetching {name} from Maven Central into {libs}")
+    shutil.rmtree(libs, ignore_errors=True)
+    command = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={libs}"]
+    if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode != 0:
+        fail(f"fetching {name} failed: is Maven Central reachable?")
+    done.write_text(pom.read_text())
+    return libs
+
+
+def running(name):
+    """The pid of a service that runs, if it does."""
+    try:
+        pid = int((ROOT / name / "pid").read_text())
+        os.kill(pid, 0)
+        if pathlib.Path(f"/proc/{pid}/stat").exists() and ") Z " in pathlib.Path(f"/proc/{pid}/stat").read_text():
+            return None
+        return pid
+    except (OSError, ValueError):
+        return None
+
+
+def start(name, command):
+    folder = ROOT / name
+    with open(folder / "log", "ab") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    (folder / "pid").write_text(str(process.pid))
+
+
+def wait(name, answers, limit):
+    begun = time.monotonic()
+    told = begun
+    while not answers():
+        now = time.monotonic()
+        if not running(name):
+            fail(f"{name} ended while starting: see {ROOT / name / 'log'}")
+        if now - begun > limit:
+            fail(f"{name} did not answer within {limit} s: see {ROOT / name / 'log'}")
+        if now - told > 5:
+            say(f"waiting for {name} ({now - begun:.0f} s)")
+            told = now
+        time.sleep(0.1)
+    say(f"{name} answers after {time.monotonic() - begun:.1f} s")
+
+
+def exchange(port, request, least):
+    """Sends bytes and reads at least so many back."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.settimeout(2)
+            connection.sendall(request)
+            answer = b""
+            while len(answer) < least:
+                part = connection.recv(4096)
+                if not part:
+                    return b""
+                answer += part
+            return answer
+    except OSError:
+        return b""
+
+
+def kafka_answers(port):
+    """An ApiVersions request (key 18, version 0) is answered without error."""
+    body = (18).to_bytes(2, "big") + (0).to_bytes(2, "big") + (7).to_bytes(4, "big") + (-1).to_bytes(2, "big", signed=True)
+    answer = exchange(port, len(body).to_bytes(4, "big") + body, 10)
+    return answer[4:8] == (7).to_bytes(4, "big") and answer[8:10] == b"\0\0"
+
+
+def cql_answers(port):
+    """An OPTIONS frame is answered with SUPPORTED."""
+    answer = exchange(port, bytes([4, 0, 0, 0, 5, 0, 0, 0, 0]), 9)
+    return len(answer) >= 9 and answer[4] == 6
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for it in sockets:
+        it.bind(("127.0.0.1", 0))
+    ports = [it.getsockname()[1] for it in sockets]
+    for it in sockets:
+        it.close()
+    return ports
+
+
+def ports(choice):
+    """The ports in use: those chosen before, else as asked."""
+    file = ROOT / "ports"
+    if file.exists():
+        return {name: int(port) for name, port in (line.split() for line in file.read_text().splitlines())}
+    chosen = dict(zip(PORTS, free_ports(len(PORTS)))) if choice == "auto" else dict(PORTS)
+    file.write_text("".join(f"{name} {port}\n" for name, port in chosen.items()))
+    return chosen
+
+
+def up_kafka(port):
+    libs = fetch("kafka")
+    folder = ROOT / "kafka"
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "server.properties"
+    settings.write_text(
+        f"""process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{port['controller']}
+listeners=PLAINTEXT://127.0.0.1:{port['kafka']},CONTROLLER://127.0.0.1:{port['controller']}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port['kafka']}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={folder}/data
+auto.create.topics.enable=false
+message.max.bytes=8388608
+replica.fetch.max.bytes=8388608
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=8
+offsets.retention.minutes=43200
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=8
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+"""
+    )
+    java = ["java", "-Xms512m", "-Xmx512m", "-cp", f"{libs}/*"]
+    if not (folder / "data" / "meta.properties").exists():
+        say("formatting Kafka's storage")
+        command = java + ["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(settings)]
+        with open(folder / "log", "ab") as log:
+            if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode != 0:
+                fail(f"formatting failed: see {folder / 'log'}")
+    start("kafka", java + ["kafka.Kafka", str(settings)])
+
+
+def up_cassandra(port):
+    libs = fetch("cassandra")
+    folder = ROOT / "cassandra"
+    conf = folder / "conf"
+    conf.mkdir(parents=True, exist_ok=True)
+    (conf / "cassandra.yaml").write_text(
+        f"""cluster_name: tributary-local
+num_tokens: 4
+allocate_tokens_for_local_replication_factor: 1
+partitioner: org.apache.cassandra.dht.Murmur3Partitioner
+data_file_directories: [{folder}/data]
+commitlog_directory: {folder}/commitlog
+saved_caches_directory: {folder}/saved_caches
+hints_directory: {folder}/hints
+cdc_raw_directory: {folder}/cdc_raw
+commitlog_sync: periodic
+commitlog_sync_period: 10000ms
+seed_provider:
+  - class_name: org.apache.cassandra.locator.SimpleSeedProvider
+    parameters: [{{seeds: "127.0.0.1:{port['storage']}"}}]
+listen_address: 127.0.0.1
+rpc_address: 127.0.0.1
+storage_port: {port['storage']}
+native_transport_port: {port['cql']}
+endpoint_snitch: SimpleSnitch
+memtable:
+  configurations:
+    default: {{class_name: TrieMemtable}}
+memtable_allocation_type: offheap_objects
+storage_compatibility_mode: NONE
+auto_snapshot: false
+"""
+    )
+    (conf / "logback.xml").write_text(
+        """<configuration><appender name="out" class="ch.qos.logback.core.ConsoleAppender"><encoder>
+<pattern>%d{ISO8601} %-5level %msg%n</pattern></encoder></appender>
+<root level="WARN"><appender-ref ref="out"/></root></configuration>
+"""
+    )
+    jamm = next(libs.glob("jamm-*.jar"))
+    command = ["java", "-Xms1g", "-Xmx1g", f"-javaagent:{jamm}", *JAVA17]
+    for module in EXPORTS:
+        command += ["--add-exports", f"{module}=ALL-UNNAMED"]
+    for module in OPENS:
+        command += ["--add-opens", f"{module}=ALL-UNNAMED"]
+    command += [
+        "-Dcassandra.ring_delay_ms=1",
+        "-Dcassandra.skip_wait_for_gossip_to_settle=0",
+        "-Dcassandra.superuser_setup_delay_ms=0",
+        f"-Dcassandra.config=file://{conf}/cassandra.yaml",
+        f"-Dcassandra.storagedir={folder}",
+        f"-Dlogback.configurationFile=file://{conf}/logback.xml",
+        "-Dcassandra-foreground=yes",
+        "-cp",
+        f"{conf}:{libs}/*",
+        "org.apache.cassandra.service.CassandraDaemon",
+    ]
+    start("cassandra", command)
+
+
+def up(args):
+    ROOT.mkdir(parents=True, exist_ok=True)
+    port = ports(args.ports)
+    if not running("kafka"):
+        up_kafka(port)
+    if not running("cassandra"):
+        up_cassandra(port)
+    wait("kafka", lambda: kafka_answers(port["kafka"]), 60)
+    wait("cassandra", lambda: cql_answers(port["cql"]), 180)
+    env = f"TRIBUTARY_KAFKA=127.0.0.1:{port['kafka']}\nTRIBUTARY_CQL=127.0.0.1:{port['cql']}\n"
+    (ROOT / "env").write_text(env)
+    print(env, end="")
+
+
+def stop(name):
+    pid = running(name)
+    if pid:
+        os.kill(pid, signal.SIGTERM)
+        limit = time.monotonic() + 30
+        while running(name):
+            if time.monotonic() > limit:
+                say(f"{name} (pid {pid}) did not end in 30 s: killing it")
+                os.kill(pid, signal.SIGKILL)
+                limit += 30
+            time.sleep(0.1)
+        say(f"{name} stopped")
+    (ROOT / name / "pid").unlink(missing_ok=True)
+
+
+def down(args):
+    for name in ("cassandra", "kafka"):
+        stop(name)
+        if args.wipe:
+            shutil.rmtree(ROOT / name, ignore_errors=True)
+    if args.wipe:
+        for file in ("ports", "env"):
+            (ROOT / file).unlink(missing_ok=True)
+
+
+def status(_):
+    missing = 0
+    for name, key in (("kafka", "kafka"), ("cassandra", "cql")):
+        pid = running(name)
+        missing += pid is None
+        where = f"pid {pid}, 127.0.0.1:{ports('fixed')[key]}" if pid else "not running"
+        print(f"{name:10} {where}")
+    sys.exit(1 if missing else 0)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("up")
+    command.add_argument("--ports", choices=["fixed", "auto"], default="fixed")
+    command.set_defaults(run=up)
+    command = commands.add_parser("down")
+    command.add_argument("--wipe", action="store_true")
+    command.set_defaults(run=down)
+    commands.add_parser("status").set_defaults(run=status)
+    args = parser.parse_args()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()

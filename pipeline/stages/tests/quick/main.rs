@@ -1,0 +1,14 @@
+//! Tests that need no services.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../shared/store.rs"]
+mod store;
+
+use tributary_stages::store::{Config, Stores};
+
+#[tokio::test]
+async fn the_embedded_stores_keep_their_promises() {
+    let folder = tempfile::tempdir().unwrap();
+    let stores = Stores::open(&Config::Embedded { path: folder.path().into() }).await.unwrap();
+    store::all(&stores).await;
+}

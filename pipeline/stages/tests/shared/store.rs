@@ -1,0 +1,251 @@
+//! What both implementations of the stores promise.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tributary_core::cells::{Cell, CellKey, CellValue, Want, day};
+use tributary_schemas::{
+    id::{AccountId, Bits, RecordHash, RecordKey, RemoteId, RunId},
+    observation::DeliveryId,
+    resource::Resource,
+    state::{At, Bucket, Head, Introduced, Known, RangeRow, State},
+    time::Timestamp,
+    wal::Mutation,
+};
+use tributary_stages::store::{
+    AttemptRow, Cas, ControlStore, EntityRef, Kind, Lookup, StateStore, Stored, Stores, Unpublished,
+};
+
+/// An account that no other test has.
+fn account() -> AccountId {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    format!("a{now}-{}", NEXT.fetch_add(1, Ordering::Relaxed)).parse().unwrap()
+}
+
+fn bucket(account: &AccountId, bits: u8, range: u32) -> Bucket {
+    let (account, resource) = (account.clone(), Resource::HrisEmployees);
+    Bucket { account, resource, bits: Bits::new(bits).unwrap(), range }
+}
+
+fn known(hash: u8) -> Known {
+    Known {
+        state: State::Live(RecordHash([hash; 16])),
+        at: At::Run(RunId(1)),
+        introduced: Introduced::Yes,
+        sequence: None,
+        remote_id: RemoteId::new("42"),
+    }
+}
+
+fn record(bucket: &Bucket, key: u8, hash: Option<u8>) -> Mutation {
+    let known = hash.map(known);
+    Mutation::Record { bucket: bucket.clone(), key: RecordKey([key; 16]), known }
+}
+
+async fn held(store: &dyn StateStore, want: Want) -> Vec<(i64, CellValue)> {
+    let mut cells = store.read(&[want]).await.unwrap();
+    cells.sort_by(|a, b| a.key.cmp(&b.key));
+    cells.into_iter().filter_map(|Cell { ts, value, .. }| Some((ts, value?))).collect()
+}
+
+pub(crate) async fn all(stores: &Stores) {
+    the_later_timestamp_wins_in_any_order(&*stores.state).await;
+    a_slice_is_its_bucket_s_records_and_row(&*stores.state).await;
+    a_large_slice_is_read_whole(&*stores.state).await;
+    marks_and_heads_are_read_back(&*stores.state).await;
+    what_is_forgotten_is_gone_and_older_writes_never_show(&*stores.state).await;
+    a_compare_and_set_has_one_winner(&*stores.control).await;
+    entities_are_listed_by_id_within_their_project(&*stores.control).await;
+    changes_stay_registered_until_published(&*stores.control).await;
+    lookups_find_until_removed(&*stores.control).await;
+    poll_states_are_set_by_version(&*stores.control).await;
+    attempts_are_listed_latest_first_and_by_delivery(&*stores.control).await;
+}
+
+async fn the_later_timestamp_wins_in_any_order(store: &dyn StateStore) {
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let bucket = bucket(&account(), 2, 1);
+        let writes = [
+            (10, record(&bucket, 7, Some(1))),
+            (11, record(&bucket, 7, None)),
+            (12, record(&bucket, 7, Some(3))),
+        ];
+        let want = Want::Cell(CellKey::Record(bucket.clone(), RecordKey([7; 16])));
+        for write in order {
+            store.apply(&writes[write..=write]).await.unwrap();
+        }
+        store.apply(&writes[..2]).await.unwrap();
+        assert_eq!(held(store, want).await, [(12, CellValue::Record(known(3)))], "{order:?}");
+    }
+    let bucket = bucket(&account(), 2, 1);
+    store.apply(&[(11, record(&bucket, 7, None)), (10, record(&bucket, 7, Some(1)))]).await.unwrap();
+    let want = Want::Cell(CellKey::Record(bucket.clone(), RecordKey([7; 16])));
+    assert!(held(store, want).await.is_empty(), "an older write stays removed");
+}
+
+async fn a_slice_is_its_bucket_s_records_and_row(store: &dyn StateStore) {
+    let account = account();
+    let (ours, other) = (bucket(&account, 2, 1), bucket(&account, 2, 2));
+    let row = RangeRow { live: 2, ..RangeRow::EMPTY };
+    let writes = [
+        (1, record(&ours, 1, Some(1))),
+        (2, record(&ours, 2, Some(2))),
+        (3, record(&other, 3, Some(3))),
+        (4, Mutation::Range { bucket: ours.clone(), row: Some(row.clone()) }),
+        (5, Mutation::Range { bucket: other.clone(), row: Some(RangeRow::EMPTY) }),
+        (6, Mutation::Range { bucket: other, row: None }),
+    ];
+    store.apply(&writes).await.unwrap();
+    let expected = [
+        (1, CellValue::Record(known(1))),
+        (2, CellValue::Record(known(2))),
+        (4, CellValue::Range(row.clone())),
+    ];
+    assert_eq!(held(store, Want::Slice(ours)).await, expected);
+    let ranges = store.ranges(&account, Resource::HrisEmployees).await.unwrap();
+    assert_eq!((ranges.head, ranges.rows), (None, vec![(Bits::new(2).unwrap(), 1, row)]));
+}
+
+async fn a_large_slice_is_read_whole(store: &dyn StateStore) {
+    let bucket = bucket(&account(), 0, 0);
+    let writes: Vec<_> = (0..4_500u32)
+        .map(|id| {
+            let key = RemoteId::new(id.to_string()).key();
+            (i64::from(id), Mutation::Record { bucket: bucket.clone(), key, known: Some(known(1)) })
+        })
+        .collect();
+    store.apply(&writes).await.unwrap();
+    assert_eq!(held(store, Want::Slice(bucket)).await.len(), 4_500);
+}
+
+async fn marks_and_heads_are_read_back(store: &dyn StateStore) {
+    let account = account();
+    let at = Timestamp::from_micros(1_764_000_000_000_000);
+    let delivery = DeliveryId::Declared("evt-1".into());
+    let head =
+        Head { last_full_run: Some(RunId(3)), bits: Bits::new(4).unwrap(), bits_before: None, moved: 0 };
+    let writes = [
+        (1, Mutation::Delivery { account: account.clone(), received_at: at, delivery }),
+        (2, Mutation::Head { account: account.clone(), resource: Resource::HrisEmployees, head }),
+    ];
+    store.apply(&writes).await.unwrap();
+    let key = |delivery: &str| CellKey::Delivery {
+        account: account.clone(),
+        day: day(at),
+        delivery: delivery.into(),
+    };
+    assert_eq!(held(store, Want::Cell(key("ievt-1"))).await, [(1, CellValue::Mark)]);
+    assert!(held(store, Want::Cell(key("ievt-2"))).await.is_empty());
+    let head_of = CellKey::Head(account.clone(), Resource::HrisEmployees);
+    assert_eq!(held(store, Want::Cell(head_of)).await, [(2, CellValue::Head(head))]);
+    assert_eq!(store.ranges(&account, Resource::HrisEmployees).await.unwrap().head, Some(head));
+}
+
+async fn what_is_forgotten_is_gone_and_older_writes_never_show(store: &dyn StateStore) {
+    let account = account();
+    let bucket = bucket(&account, 1, 1);
+    let head =
+        Head { last_full_run: Some(RunId(3)), bits: Bits::new(1).unwrap(), bits_before: None, moved: 0 };
+    let writes = [
+        (10, record(&bucket, 1, Some(1))),
+        (11, Mutation::Range { bucket: bucket.clone(), row: Some(RangeRow::EMPTY) }),
+        (12, Mutation::Head { account: account.clone(), resource: Resource::HrisEmployees, head }),
+    ];
+    store.apply(&writes).await.unwrap();
+    store.apply(&[(20, Mutation::Forget { account: account.clone() })]).await.unwrap();
+    store.apply(&writes).await.unwrap();
+    assert!(held(store, Want::Slice(bucket)).await.is_empty());
+    let ranges = store.ranges(&account, Resource::HrisEmployees).await.unwrap();
+    assert_eq!((ranges.head, ranges.rows), (None, vec![]));
+    assert_eq!(held(store, Want::Cell(CellKey::Forgotten(account))).await, [(20, CellValue::Mark)]);
+}
+
+fn stored(version: u64) -> Stored {
+    Stored { version, doc: format!("{{\"version\":{version}}}").into_bytes() }
+}
+
+async fn a_compare_and_set_has_one_winner(store: &dyn ControlStore) {
+    let account = account();
+    let entity = EntityRef { kind: Kind::Account, project: "p".parse().unwrap(), id: account.to_string() };
+    assert_eq!(store.get(&entity).await.unwrap(), None);
+    assert_eq!(store.put(&entity, None, &stored(1)).await.unwrap(), Cas::Done);
+    assert_eq!(store.put(&entity, None, &stored(1)).await.unwrap(), Cas::Conflict);
+    let (a, b) = (stored(2), stored(2));
+    let (a, b) = tokio::join!(store.put(&entity, Some(1), &a), store.put(&entity, Some(1), &b));
+    let won = [a.unwrap(), b.unwrap()].into_iter().filter(|cas| *cas == Cas::Done).count();
+    assert_eq!(won, 1);
+    assert_eq!(store.get(&entity).await.unwrap(), Some(stored(2)));
+    assert_eq!(store.delete(&entity, 1).await.unwrap(), Cas::Conflict);
+    assert_eq!(store.delete(&entity, 2).await.unwrap(), Cas::Done);
+    assert_eq!(store.get(&entity).await.unwrap(), None);
+}
+
+async fn entities_are_listed_by_id_within_their_project(store: &dyn ControlStore) {
+    let (ours, theirs) = (account(), account());
+    let of = |project: &AccountId, id: &str| EntityRef {
+        kind: Kind::Webhook,
+        project: project.as_str().parse().unwrap(),
+        id: id.into(),
+    };
+    for entity in [of(&ours, "c"), of(&ours, "a"), of(&ours, "b"), of(&theirs, "d")] {
+        assert_eq!(store.put(&entity, None, &stored(1)).await.unwrap(), Cas::Done);
+    }
+    let project = ours.as_str().parse().unwrap();
+    let list = async |after, limit| {
+        let listed = store.list(Kind::Webhook, &project, after, limit).await.unwrap();
+        listed.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+    };
+    assert_eq!(list(None, 2).await, ["a", "b"]);
+    assert_eq!(list(Some("b"), 2).await, ["c"]);
+}
+
+async fn changes_stay_registered_until_published(store: &dyn ControlStore) {
+    let account = account();
+    let entity = EntityRef { kind: Kind::Account, project: "p".parse().unwrap(), id: account.to_string() };
+    let changes = [1, 2].map(|version| Unpublished { entity: entity.clone(), version });
+    for change in &changes {
+        store.register(change).await.unwrap();
+    }
+    store.published(&changes[0]).await.unwrap();
+    let open = store.unpublished().await.unwrap();
+    assert_eq!(open.into_iter().filter(|it| it.entity == entity).collect::<Vec<_>>(), changes[1..]);
+    store.published(&changes[1]).await.unwrap();
+}
+
+async fn lookups_find_until_removed(store: &dyn ControlStore) {
+    let account = account();
+    let project = "p".parse().unwrap();
+    store.index(Lookup::Token, account.as_str(), &project, "x").await.unwrap();
+    assert_eq!(store.find(Lookup::Token, account.as_str()).await.unwrap(), Some((project, "x".into())));
+    assert_eq!(store.find(Lookup::ApiKey, account.as_str()).await.unwrap(), None);
+    store.unindex(Lookup::Token, account.as_str()).await.unwrap();
+    assert_eq!(store.find(Lookup::Token, account.as_str()).await.unwrap(), None);
+}
+
+async fn poll_states_are_set_by_version(store: &dyn ControlStore) {
+    let account = account();
+    let resource = Resource::HrisEmployees;
+    assert_eq!(store.put_poll_state(&account, resource, None, &stored(1)).await.unwrap(), Cas::Done);
+    assert_eq!(store.put_poll_state(&account, resource, None, &stored(1)).await.unwrap(), Cas::Conflict);
+    assert_eq!(store.put_poll_state(&account, resource, Some(1), &stored(2)).await.unwrap(), Cas::Done);
+    assert_eq!(store.poll_state(&account, resource).await.unwrap(), Some(stored(2)));
+    store.delete_poll_states(&account).await.unwrap();
+    assert_eq!(store.poll_state(&account, resource).await.unwrap(), None);
+}
+
+async fn attempts_are_listed_latest_first_and_by_delivery(store: &dyn ControlStore) {
+    let webhook = account().as_str().parse().unwrap();
+    let noon = 1_764_000_000_000_000;
+    let attempt = |minute: i64, delivery: &str| AttemptRow {
+        webhook: Clone::clone(&webhook),
+        delivery: delivery.into(),
+        at: Timestamp::from_micros(noon + minute * 60_000_000),
+        doc: b"{}".to_vec(),
+    };
+    let (first, second, third) = (attempt(0, "d1"), attempt(1, "d2"), attempt(24 * 60, "d1"));
+    store.add_attempts(&[first.clone(), second.clone(), third.clone()]).await.unwrap();
+    let end = Timestamp::from_micros(noon + 3 * 86_400_000_000);
+    assert_eq!(store.attempts(&webhook, end, 2).await.unwrap(), [third.clone(), second.clone()]);
+    assert_eq!(store.attempts(&webhook, second.at, 9).await.unwrap(), std::slice::from_ref(&first));
+    assert_eq!(store.attempts_of(&webhook, "d1").await.unwrap(), [first, third]);
+}
