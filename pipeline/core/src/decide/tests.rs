@@ -1,6 +1,8 @@
 //! Decisions over histories of inputs.
 
-mod interleavings;
 mod limits;
 mod model;
+mod moves;
+mod natives;
+mod runs;
 pub(crate) mod world;

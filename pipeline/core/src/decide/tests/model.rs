@@ -3,8 +3,7 @@
 
 use proptest::prelude::*;
 use tributary_schemas::{
-    id::RunId,
-    observation::{Absence, Announce, Baseline, DeliveryId, Snapshot},
+    observation::{Absence, Announce, DeliveryId, Snapshot},
     resource::Action,
 };
 
@@ -137,7 +136,7 @@ fn play(world: &mut World, ops: &[Op]) {
             }
             Op::Projection => world.projection += 1,
             Op::Resync => {
-                world.baseline = Baseline { from: RunId(world.next_run), announce: Announce::Created };
+                world.begin_anew(Announce::Created);
             }
         }
     }
