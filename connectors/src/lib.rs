@@ -1,1 +1,21 @@
-//! What a provider says: definitions and the engine that reads them. No I/O.
+//! What a provider says: definitions, and the engine that reads them. No I/O, no clock, no chance.
+//!
+//! A [`Connector`] is made from `definitions/<provider>/connector.yaml`. It describes the provider, builds the requests
+//! of a listing and reads the answers ([`polling`]), hashes what was read ([`projection`]), verifies what comes in
+//! ([`signature`]) and maps it ([`native`]). The examples beside each definition are its tests ([`example`]).
+
+pub mod catalog;
+pub mod connector;
+pub mod definition;
+pub mod example;
+mod expression;
+mod mapping;
+pub mod native;
+pub mod polling;
+pub mod projection;
+pub mod signature;
+mod template;
+
+pub use catalog::Catalog;
+pub use connector::Connector;
+pub use definition::DefinitionError;
