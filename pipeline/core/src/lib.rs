@@ -4,6 +4,7 @@
 
 pub mod cells;
 pub mod decide;
+pub mod lane;
 mod merge;
 pub mod note;
 pub mod observe;
