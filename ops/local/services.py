@@ -6,10 +6,11 @@
   ops/local/status              say what runs where
 
 Everything lives in .local at the repository's top, or in $TRIBUTARY_LOCAL; the jars in $TRIBUTARY_LOCAL_CACHE, or
-beside it. `.local/env` holds the addresses for a shell to source.
+beside it. `.local/env` holds the addresses for a shell to source. `ops/local/tryton` is a provider to go with them.
 """
 
 import argparse
+import fcntl
 import os
 import pathlib
 import shutil
@@ -51,7 +52,15 @@ def fail(text):
 
 
 def fetch(name):
-    """The jars of ops/local/<name>/pom.xml; Maven checks their checksums. Quick when they are there."""
+    """The jars of ops/local/<name>/pom.xml, once for all who share the cache."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return fetched(name)
+
+
+def fetched(name):
+    """Maven checks the checksums. Quick when they are there."""
     libs = CACHE / f"{name}-libs"
     pom = HERE / name / "pom.xml"
     done = libs / ".complete"
@@ -73,12 +82,21 @@ def running(name):
     """The pid of a service that runs, if it does."""
     try:
         pid = int((ROOT / name / "pid").read_text())
-        os.kill(pid, 0)
-        if pathlib.Path(f"/proc/{pid}/stat").exists() and ") Z " in pathlib.Path(f"/proc/{pid}/stat").read_text():
-            return None
-        return pid
     except (OSError, ValueError):
         return None
+    # After a restart of the machine the number may be another's: ours has its folder on the command line.
+    return pid if str(ROOT / name) in command_of(pid) else None
+
+
+def command_of(pid):
+    """The command line of a process; empty for one that has ended."""
+    if pathlib.Path("/proc/self").exists():
+        try:
+            return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            return ""
+    ps = subprocess.run(["ps", "-ww", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False)
+    return ps.stdout
 
 
 def start(name, command):
@@ -284,7 +302,7 @@ def stop(name):
 
 
 def down(args):
-    for name in ("cassandra", "kafka"):
+    for name in ("tryton", "cassandra", "kafka"):
         stop(name)
         if args.wipe:
             shutil.rmtree(ROOT / name, ignore_errors=True)
@@ -300,6 +318,8 @@ def status(_):
         missing += pid is None
         where = f"pid {pid}, 127.0.0.1:{ports('fixed')[key]}" if pid else "not running"
         print(f"{name:10} {where}")
+    if running("tryton"):
+        print(f"tryton     pid {running('tryton')}, 127.0.0.1:{(ROOT / 'tryton' / 'port').read_text()}")
     sys.exit(1 if missing else 0)
 
 
