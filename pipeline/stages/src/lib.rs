@@ -1,5 +1,6 @@
 //! Doing it: the five stages, over Kafka, a CQL store and HTTP.
 
+pub mod clock;
 pub mod config;
 pub mod control;
 pub mod deliver;

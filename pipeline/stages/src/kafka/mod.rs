@@ -5,13 +5,19 @@
 
 mod cluster;
 mod group;
+mod log;
 mod mock;
 mod publisher;
 pub mod topics;
+mod transaction;
+mod twins;
 mod view;
 
 pub use cluster::{Cluster, Config};
 pub use group::{Assignment, From, Group, GroupConfig, GroupEvent, Incoming, Revocation};
+pub use log::LogReader;
 pub use mock::Mock;
 pub use publisher::{Outgoing, Position, PublishError, Publisher, Receipt};
+pub use transaction::{NextOffset, TransactionError, Transactional};
+pub use twins::{CommittedOffset, Flow, Listener, TwinMessage, Twins};
 pub use view::{Table, View};

@@ -1,1 +1,151 @@
-//! Decides the events, exactly once.
+//! Decides the events, exactly once: for a `read_committed` reader every change of every record appears once, in order
+//! per record, whatever dies (design §6).
+//!
+//! The thread of [`run`](Unify::run) polls the twins and hears of rebalances; each lane is a thread with a transactional
+//! producer and a share of the partitions. What is decided, and in which order things may happen, is in
+//! `tributary_core::{decide, lane}`; here it is done.
+
+mod input;
+mod lane;
+pub mod metrics;
+mod recovery;
+mod router;
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use tributary_connectors::Catalog;
+use tributary_core::lane::Limits;
+use tributary_schemas::{framing::SchemaIds, time::Timestamp};
+
+use self::{lane::Lane, router::Router};
+use crate::{
+    kafka::{Cluster, Twins},
+    store::StateStore,
+};
+
+/// Settings of unify.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// This process's number among the unify processes: each its own, the same after a restart. It names the member of
+    /// the group and the transactional ids.
+    pub instance: u32,
+    /// Lanes: threads with a transaction of their own. One account's ceiling is one lane's rate.
+    pub lanes: u32,
+    /// How long a batch gathers after its first message, in milliseconds. Also the gap between transactions that spares
+    /// the next one a wait for the markers of the last.
+    pub linger_ms: u64,
+    /// The most a batch takes in, in bytes.
+    pub batch_bytes: usize,
+    /// The most messages of a batch.
+    pub batch_messages: usize,
+    /// Messages that may wait in front of a lane before its partitions are held back.
+    pub backlog: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            instance: 0,
+            lanes: 2,
+            linger_ms: 5,
+            batch_bytes: 1 << 20,
+            batch_messages: 2_000,
+            backlog: 4_000,
+        }
+    }
+}
+
+/// The stage.
+pub struct Unify {
+    config: Config,
+    shared: Arc<Shared>,
+}
+
+/// What all lanes use.
+struct Shared {
+    cluster: Cluster,
+    state: Arc<dyn StateStore>,
+    catalog: Catalog,
+    schemas: SchemaIds,
+    runtime: tokio::runtime::Handle,
+    limits: Limits,
+}
+
+impl Unify {
+    /// Puts the stage together. Connects to nothing yet.
+    pub fn build(
+        config: Config,
+        cluster: Cluster,
+        state: Arc<dyn StateStore>,
+        catalog: Catalog,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
+        metrics::describe();
+        let limits = Limits {
+            linger: Duration::from_millis(config.linger_ms),
+            bytes: config.batch_bytes,
+            messages: config.batch_messages,
+        };
+        let schemas = SchemaIds::default();
+        Self { config, shared: Arc::new(Shared { cluster, state, catalog, schemas, runtime, limits }) }
+    }
+
+    /// Runs until told to stop: then the open transactions are decided and the group is left.
+    ///
+    /// # Errors
+    /// When the process should be restarted from the last commit: the broker or the store is away for long, the outcome of
+    /// a transaction is unknown, or another process has this one's instance number.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        tokio::task::spawn_blocking(move || self.run_blocking(&shutdown)).await?
+    }
+
+    fn run_blocking(self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        let lanes: Vec<_> = (0..self.config.lanes.max(1)).map(|_| router::mailbox()).collect();
+        let (mailboxes, receivers): (Vec<_>, Vec<_>) = lanes.into_iter().unzip();
+        let router = Arc::new(Router::new(mailboxes, self.config.backlog));
+        let twins = Arc::new(Twins::join(&self.shared.cluster, self.config.instance, router.clone())?);
+        let failed = CancellationToken::new();
+        let mut threads = Vec::new();
+        for (number, mailbox) in receivers.into_iter().enumerate() {
+            let name = format!("unify.{}.{number}", self.config.instance);
+            let lane = Lane::new(name.clone(), self.shared.clone(), twins.clone(), router.clone(), number);
+            let failed = failed.clone();
+            threads.push(std::thread::Builder::new().name(name).spawn(move || {
+                let _failed = failed.drop_guard();
+                lane.run(&mailbox)
+            })?);
+        }
+        tracing::info!(instance = self.config.instance, lanes = threads.len(), "unify runs");
+        let polled = loop {
+            if shutdown.is_cancelled() || failed.is_cancelled() {
+                break Ok(());
+            }
+            if let Some(stuck) = router.stuck() {
+                // `send_offsets_to_transaction` ignores its timeout: a stuck producer can only be abandoned with its process.
+                break Err(anyhow::anyhow!("lane {stuck} has been in one transaction for too long"));
+            }
+            match twins.poll(Duration::from_millis(5)) {
+                Ok(Some(message)) => router.route(&twins, message)?,
+                Ok(None) => router.release(&twins)?,
+                Err(error) => break Err(error),
+            }
+        };
+        if polled.is_err() && router.stuck().is_some() {
+            return polled;
+        }
+        router.stop();
+        for thread in threads {
+            thread.join().map_err(|_| anyhow::anyhow!("a lane panicked"))??;
+        }
+        tracing::info!("unify stopped");
+        polled
+    }
+}
+
+/// Now, in microseconds since 1970.
+fn now() -> Timestamp {
+    crate::clock::now()
+}

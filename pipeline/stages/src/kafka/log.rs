@@ -1,0 +1,111 @@
+//! Reading a partition of a log from an offset to an end, without a group: how a WAL is replayed.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+};
+
+use super::Cluster;
+
+/// How long the broker may take to answer a question.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// Reads partitions of one topic.
+pub struct LogReader {
+    topic: String,
+    /// Sees what is committed: its end is the last stable offset.
+    committed: BaseConsumer,
+    /// Sees everything: its end is the high watermark.
+    everything: BaseConsumer,
+}
+
+impl LogReader {
+    /// Makes the clients.
+    ///
+    /// # Errors
+    /// When they can't be made.
+    pub fn new(cluster: &Cluster, role: &str, topic: String) -> anyhow::Result<Self> {
+        let committed =
+            cluster.consumer(role, &format!("log-{role}")).set("enable.partition.eof", "true").create()?;
+        let everything = cluster
+            .consumer(role, &format!("log-{role}"))
+            .set("isolation.level", "read_uncommitted")
+            .create()?;
+        Ok(Self { topic, committed, everything })
+    }
+
+    /// Where the partition begins, and the end of everything that was ever written to it.
+    ///
+    /// # Errors
+    /// When the broker does not say in time.
+    pub fn bounds(&self, partition: i32) -> anyhow::Result<(i64, i64)> {
+        Ok(self.everything.fetch_watermarks(&self.topic, partition, ANSWER_LIMIT)?)
+    }
+
+    /// Whether everything below `end` is decided: the last stable offset has reached it.
+    ///
+    /// # Errors
+    /// When the broker does not say in time.
+    pub fn is_stable(&self, partition: i32, end: i64) -> anyhow::Result<bool> {
+        let (_, stable) = self.committed.fetch_watermarks(&self.topic, partition, ANSWER_LIMIT)?;
+        Ok(stable >= end)
+    }
+
+    /// Gives every committed record in `from..end` to `take`, in order. Everything below `end` must be decided.
+    ///
+    /// # Errors
+    /// When the broker is away for long, or `take` fails.
+    pub fn read(
+        &self,
+        partition: i32,
+        from: i64,
+        end: i64,
+        mut take: impl FnMut(i64, &[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        if from >= end {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, partition, Offset::Offset(from))?;
+        self.committed.assign(&list)?;
+        let result = self.read_assigned(partition, end, &mut take);
+        self.committed.unassign()?;
+        result
+    }
+
+    fn read_assigned(
+        &self,
+        partition: i32,
+        end: i64,
+        take: &mut impl FnMut(i64, &[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut quiet = 0;
+        loop {
+            match self.committed.poll(Duration::from_millis(100)) {
+                Some(Ok(record)) if record.partition() == partition => {
+                    quiet = 0;
+                    if record.offset() >= end {
+                        return Ok(());
+                    }
+                    take(record.offset(), record.payload().unwrap_or_default()).with_context(|| {
+                        format!("{} [{partition}] at offset {}", self.topic, record.offset())
+                    })?;
+                }
+                // Everything up to the last stable offset was given; the caller knows that it has reached the end.
+                Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => return Ok(()),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => tracing::warn!(%error, "reading a log"),
+                None => {
+                    quiet += 1;
+                    if quiet > 300 {
+                        bail!("{} [{partition}]: nothing came for 30 s below offset {end}", self.topic);
+                    }
+                }
+            }
+        }
+    }
+}

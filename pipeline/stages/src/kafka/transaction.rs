@@ -1,0 +1,227 @@
+//! One Kafka transaction after another, from one thread: records, offsets, commit.
+//!
+//! The order of calls and the timeouts are the ones that were measured to be quick and safe (design §6, known traps):
+//! librdkafka's own flush is called first, because a commit's flush has a floor of 100 ms.
+#![allow(unsafe_code)]
+
+use std::{sync::Mutex, time::Duration};
+
+use rdkafka::{
+    ClientContext, Offset, TopicPartitionList,
+    consumer::ConsumerGroupMetadata,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{DeliveryResult, Header, Message, OwnedHeaders},
+    producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
+};
+
+use super::{Cluster, Outgoing};
+
+/// How long the broker waits for a transaction before it aborts it.
+const TRANSACTION_LIMIT: Duration = Duration::from_secs(8);
+/// How long a record may wait to be written.
+const MESSAGE_LIMIT: Duration = Duration::from_secs(6);
+
+/// A transactional producer, used from one thread.
+pub struct Transactional {
+    producer: ThreadedProducer<Reports>,
+}
+
+/// An offset to commit in a transaction.
+#[derive(Debug, Clone)]
+pub struct NextOffset {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The next offset to read.
+    pub offset: i64,
+    /// Kept beside it.
+    pub metadata: String,
+}
+
+/// Why a transaction was not committed.
+#[derive(Debug, thiserror::Error)]
+pub enum TransactionError {
+    /// Cleanly aborted: a record is larger than its topic takes.
+    #[error("record {index} of the transaction is too large for its topic")]
+    TooLarge {
+        /// Its place among the records.
+        index: usize,
+    },
+    /// Cleanly aborted: decide again if the partitions are still ours.
+    #[error("the transaction was aborted")]
+    Aborted(#[source] KafkaError),
+    /// Whether it was committed is not known, or the producer can't go on: make a new one, and recover.
+    #[error("the outcome of the transaction is not known")]
+    Unknown(#[source] KafkaError),
+    /// Another producer has our transactional id.
+    #[error(
+        "another process has this one's transactional id: every unify process needs an instance number of its own \
+         (unify.instance)"
+    )]
+    Fenced(#[source] KafkaError),
+}
+
+/// The delivery reports of the transaction under way.
+#[derive(Default)]
+struct Reports(Mutex<Vec<(usize, Result<i64, KafkaError>)>>);
+
+impl ClientContext for Reports {}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
+        let report = match result {
+            Ok(record) => Ok(record.offset()),
+            Err((error, _)) => Err(error.clone()),
+        };
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((index, report));
+    }
+}
+
+impl Transactional {
+    /// Makes the producer, and ends what a predecessor with the same id left open.
+    ///
+    /// # Errors
+    /// When the broker can't be reached, or another process has the id.
+    pub fn new(cluster: &Cluster, transactional_id: &str) -> Result<Self, TransactionError> {
+        let mut config = cluster.producer("unify");
+        config.set("transactional.id", cluster.named(transactional_id));
+        config.set("transaction.timeout.ms", TRANSACTION_LIMIT.as_millis().to_string());
+        config.set("message.timeout.ms", MESSAGE_LIMIT.as_millis().to_string());
+        config.set("linger.ms", "0");
+        // Back to back, the next transaction would wait 20 ms for the markers of the last.
+        config.set("retry.backoff.ms", "1");
+        config.set("retry.backoff.max.ms", "100");
+        config.set("queue.buffering.max.messages", "100000");
+        let producer: ThreadedProducer<Reports> =
+            config.create_with_context(Reports::default()).map_err(TransactionError::Unknown)?;
+        producer.init_transactions(Duration::from_secs(10)).map_err(classify)?;
+        Ok(Self { producer })
+    }
+
+    /// Runs one transaction; gives the offset of each record.
+    ///
+    /// # Errors
+    /// [`TransactionError`] says whether nothing was written, or nothing is known.
+    pub fn run(
+        &self,
+        records: &[Outgoing],
+        offsets: &[NextOffset],
+        member: &ConsumerGroupMetadata,
+    ) -> Result<Vec<i64>, TransactionError> {
+        self.reports().clear();
+        self.producer.begin_transaction().map_err(classify)?;
+        for (index, record) in records.iter().enumerate() {
+            self.enqueue(index, record)?;
+        }
+        self.flush()?;
+        let mut written = vec![None; records.len()];
+        for (index, report) in std::mem::take(&mut *self.reports()) {
+            match report {
+                Ok(offset) => written[index] = Some(offset),
+                Err(error) => return Err(self.abort(Some(index), error)),
+            }
+        }
+        let Some(written) = written.into_iter().collect::<Option<Vec<i64>>>() else {
+            return Err(self.abort(None, KafkaError::Flush(RDKafkaErrorCode::MessageTimedOut)));
+        };
+        let offsets = list(offsets).map_err(|error| self.abort(None, error))?;
+        self.producer
+            .send_offsets_to_transaction(&offsets, member, Duration::from_secs(5))
+            .map_err(|error| self.abort(None, error))?;
+        match self.producer.commit_transaction(Duration::from_secs(8)) {
+            Ok(()) => Ok(written),
+            Err(error) => Err(self.after_commit(error)),
+        }
+    }
+
+    fn enqueue(&self, index: usize, record: &Outgoing) -> Result<(), TransactionError> {
+        let mut base = BaseRecord::with_opaque_to(&record.topic, index).key(record.key.as_ref());
+        if let Some(payload) = &record.payload {
+            base = base.payload(payload.as_ref());
+        }
+        if let Some(partition) = record.partition {
+            base = base.partition(partition);
+        }
+        if !record.headers.is_empty() {
+            let headers = OwnedHeaders::new_with_capacity(record.headers.len());
+            base =
+                base.headers(record.headers.iter().fold(headers, |headers, (key, value)| {
+                    headers.insert(Header { key, value: Some(value) })
+                }));
+        }
+        let mut base: BaseRecord<'_, [u8], [u8], usize> = base;
+        loop {
+            match self.producer.send(base) {
+                Ok(()) => return Ok(()),
+                Err((error, back)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
+                    base = back;
+                    self.flush()?;
+                }
+                Err((error, _)) => return Err(self.abort(Some(index), error)),
+            }
+        }
+    }
+
+    fn flush(&self) -> Result<(), TransactionError> {
+        let millis = MESSAGE_LIMIT.as_millis() as i32 + 1_000;
+        // SAFETY: the pointer is that of a live client, which `self.producer` keeps alive for the whole call;
+        // `rd_kafka_flush` may be called from any thread, and the producer's own thread serves the reports meanwhile.
+        let code = unsafe { rdkafka::bindings::rd_kafka_flush(self.producer.client().native_ptr(), millis) };
+        match code {
+            rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+            code => Err(self.abort(None, KafkaError::Flush(code.into()))),
+        }
+    }
+
+    /// Aborts after `cause`. Only an abort that the broker confirms makes the cause harmless.
+    fn abort(&self, index: Option<usize>, cause: KafkaError) -> TransactionError {
+        if let fenced @ TransactionError::Fenced(_) = classify(cause.clone()) {
+            return fenced;
+        }
+        match self.producer.abort_transaction(Duration::from_secs(8)) {
+            Ok(()) => match (index, cause.rdkafka_error_code()) {
+                (Some(index), Some(RDKafkaErrorCode::MessageSizeTooLarge)) => {
+                    TransactionError::TooLarge { index }
+                }
+                _ => TransactionError::Aborted(cause),
+            },
+            Err(error) => classify(error),
+        }
+    }
+
+    fn after_commit(&self, error: KafkaError) -> TransactionError {
+        match &error {
+            KafkaError::Transaction(cause) if cause.txn_requires_abort() => self.abort(None, error),
+            _ => classify(error),
+        }
+    }
+
+    fn reports(&self) -> std::sync::MutexGuard<'_, Vec<(usize, Result<i64, KafkaError>)>> {
+        self.producer.context().0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn list(offsets: &[NextOffset]) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for next in offsets {
+        let mut element = list.add_partition(&next.topic, next.partition);
+        element.set_offset(Offset::Offset(next.offset))?;
+        element.set_metadata(&next.metadata);
+    }
+    Ok(list)
+}
+
+fn classify(error: KafkaError) -> TransactionError {
+    let fenced =
+        [RDKafkaErrorCode::Fenced, RDKafkaErrorCode::ProducerFenced, RDKafkaErrorCode::InvalidProducerEpoch];
+    let fenced_member = [RDKafkaErrorCode::FencedInstanceId];
+    match error.rdkafka_error_code() {
+        Some(code) if fenced.contains(&code) || fenced_member.contains(&code) => {
+            TransactionError::Fenced(error)
+        }
+        _ => TransactionError::Unknown(error),
+    }
+}

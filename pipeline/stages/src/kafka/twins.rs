@@ -1,0 +1,266 @@
+//! unify's membership: the group subscribes to `poll.snapshots` only, and whoever has its partition *p* takes
+//! partition *p* of `ingest.native` along. One owner, one order of writing (design §3).
+//!
+//! An assignment is acknowledged at once, with nothing: the lane recovers the partition first and begins to read it then.
+//! A revocation is not acknowledged before the lane's open transaction is decided.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use rdkafka::{
+    ClientContext, Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata},
+    error::KafkaError,
+    types::RDKafkaRespErr,
+};
+use tributary_schemas::wal::{CommitMetadata, InputPosition, Twin};
+
+use super::Cluster;
+
+/// How long the broker may take to answer a question.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// Hears what becomes of partitions. Called on the thread that polls.
+pub trait Listener: Send + Sync + 'static {
+    /// These are ours: recover them, then [`begin`](Twins::begin).
+    fn assigned(&self, partitions: &[i32]);
+    /// These go: returns when no transaction is open that has anything of them.
+    fn revoked(&self, partitions: &[i32]);
+}
+
+/// A message of either twin.
+#[derive(Debug)]
+pub struct TwinMessage {
+    /// Where it stood.
+    pub position: InputPosition,
+    /// The account.
+    pub key: Vec<u8>,
+    /// What it says.
+    pub payload: Vec<u8>,
+}
+
+/// A committed offset with what was committed beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommittedOffset {
+    /// The next offset to read.
+    pub offset: i64,
+    /// unify's own metadata, if it can be read.
+    pub metadata: Option<CommitMetadata>,
+}
+
+/// unify's membership.
+pub struct Twins {
+    consumer: BaseConsumer<Callbacks>,
+    native: String,
+    snapshots: String,
+}
+
+impl Twins {
+    /// Joins the group as the static member `unify.<instance>`.
+    ///
+    /// # Errors
+    /// When the consumer can't be made.
+    pub fn join(cluster: &Cluster, instance: u32, listener: Arc<dyn Listener>) -> anyhow::Result<Self> {
+        let mut config = cluster.consumer("unify", "unify");
+        config.set("partition.assignment.strategy", "cooperative-sticky");
+        config.set("group.instance.id", cluster.named(&format!("unify.{instance}")));
+        config.set("session.timeout.ms", "12000");
+        config.set("heartbeat.interval.ms", "3000");
+        config.set("max.poll.interval.ms", "60000");
+        let (native, snapshots) = (cluster.topics().ingest_native(), cluster.topics().poll_snapshots());
+        let callbacks = Callbacks {
+            listener,
+            native: native.clone(),
+            snapshots: snapshots.clone(),
+            reading: Mutex::default(),
+        };
+        let consumer: BaseConsumer<Callbacks> =
+            config.create_with_context(callbacks).context("joining the consumer group `unify`")?;
+        consumer.subscribe(&[&snapshots]).context("subscribing")?;
+        Ok(Self { consumer, native, snapshots })
+    }
+
+    /// The next message, if one comes within `limit`. Also where the group's changes are heard: call it often.
+    ///
+    /// # Errors
+    /// When another process has this member's name, or the consumer can't go on.
+    pub fn poll(&self, limit: Duration) -> anyhow::Result<Option<TwinMessage>> {
+        match self.consumer.poll(limit) {
+            None => Ok(None),
+            Some(Ok(record)) => {
+                let twin = if record.topic() == self.native { Twin::Native } else { Twin::Snapshots };
+                Ok(Some(TwinMessage {
+                    position: InputPosition { twin, partition: record.partition(), offset: record.offset() },
+                    key: record.key().unwrap_or_default().to_vec(),
+                    payload: record.payload().unwrap_or_default().to_vec(),
+                }))
+            }
+            Some(Err(error)) => {
+                if let Some((code, reason)) = self.consumer.client().fatal_error() {
+                    bail!(
+                        "the consumer of `unify` can't go on ({code}: {reason}); if it is fenced, another process has \
+                         this one's instance number (unify.instance)"
+                    );
+                }
+                tracing::warn!(%error, "reading the twins");
+                Ok(None)
+            }
+        }
+    }
+
+    /// What was last committed for a twin's partition, once no transaction is open on it. A timeout is an error, not "none".
+    ///
+    /// # Errors
+    /// When the broker does not say in time.
+    pub fn committed(&self, twin: Twin, partition: i32) -> anyhow::Result<Option<CommittedOffset>> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(self.topic(twin), partition);
+        let answer =
+            self.consumer.committed_offsets(list, ANSWER_LIMIT).context("asking for committed offsets")?;
+        let element = answer.elements().into_iter().next().context("an answer without the partition")?;
+        element.error().context("asking for committed offsets")?;
+        match element.offset() {
+            Offset::Offset(offset) => {
+                Ok(Some(CommittedOffset { offset, metadata: CommitMetadata::from_text(element.metadata()) }))
+            }
+            Offset::Invalid => Ok(None),
+            other => bail!("an unexpected committed offset {other:?}"),
+        }
+    }
+
+    /// Where a twin's partition begins.
+    ///
+    /// # Errors
+    /// When the broker does not say in time.
+    pub fn beginning(&self, twin: Twin, partition: i32) -> anyhow::Result<i64> {
+        let (low, _) = self.consumer.fetch_watermarks(self.topic(twin), partition, ANSWER_LIMIT)?;
+        Ok(low)
+    }
+
+    /// Begins to read both twins of a partition.
+    ///
+    /// # Errors
+    /// When the partition is not ours any more.
+    pub fn begin(&self, partition: i32, native: i64, snapshots: i64) -> anyhow::Result<()> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.native, partition, Offset::Offset(native))?;
+        list.add_partition_offset(&self.snapshots, partition, Offset::Offset(snapshots))?;
+        let mut reading = self.consumer.context().reading();
+        self.consumer.incremental_assign(&list)?;
+        reading.insert(partition);
+        Ok(())
+    }
+
+    /// Stops reading both twins of a partition that stays ours, to recover it again.
+    ///
+    /// # Errors
+    /// When the consumer refuses.
+    pub fn stop(&self, partition: i32) -> anyhow::Result<()> {
+        let context = self.consumer.context();
+        if context.reading().remove(&partition) {
+            self.consumer.incremental_unassign(&context.both(&[partition]))?;
+        }
+        Ok(())
+    }
+
+    /// Holds partitions back, or lets them come again.
+    ///
+    /// # Errors
+    /// When the consumer refuses.
+    pub fn flow(&self, partitions: &[i32], flow: Flow) -> anyhow::Result<()> {
+        let context = self.consumer.context();
+        let reading: Vec<i32> = {
+            let reading = context.reading();
+            partitions.iter().copied().filter(|partition| reading.contains(partition)).collect()
+        };
+        let both = context.both(&reading);
+        match flow {
+            Flow::Held => self.consumer.pause(&both)?,
+            Flow::Open => self.consumer.resume(&both)?,
+        }
+        Ok(())
+    }
+
+    /// Who we are to the group: travels with the offsets of a transaction.
+    ///
+    /// # Errors
+    /// Before the member has joined.
+    pub fn member(&self) -> anyhow::Result<ConsumerGroupMetadata> {
+        self.consumer.group_metadata().context("the member has not joined its group")
+    }
+
+    fn topic(&self, twin: Twin) -> &str {
+        match twin {
+            Twin::Native => &self.native,
+            Twin::Snapshots => &self.snapshots,
+        }
+    }
+}
+
+/// Whether messages come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// They do.
+    Open,
+    /// They wait at the broker.
+    Held,
+}
+
+struct Callbacks {
+    listener: Arc<dyn Listener>,
+    native: String,
+    snapshots: String,
+    /// The partitions that are read now.
+    reading: Mutex<HashSet<i32>>,
+}
+
+impl Callbacks {
+    fn reading(&self) -> std::sync::MutexGuard<'_, HashSet<i32>> {
+        self.reading.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn both(&self, partitions: &[i32]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&self.native, *partition);
+            list.add_partition(&self.snapshots, *partition);
+        }
+        list
+    }
+}
+
+impl ClientContext for Callbacks {}
+
+impl ConsumerContext for Callbacks {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        change: RDKafkaRespErr,
+        moved: &mut TopicPartitionList,
+    ) {
+        let partitions: Vec<i32> = moved.elements().iter().map(|element| element.partition()).collect();
+        let result = match change {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                // Nothing yet: the lane begins when it has recovered.
+                let acknowledged = consumer.incremental_assign(&TopicPartitionList::new());
+                self.listener.assigned(&partitions);
+                acknowledged
+            }
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
+                self.listener.revoked(&partitions);
+                let mut reading = self.reading();
+                let ours: Vec<i32> =
+                    partitions.into_iter().filter(|partition| reading.remove(partition)).collect();
+                consumer.incremental_unassign(&self.both(&ours))
+            }
+            other => Err(KafkaError::Rebalance(other.into())),
+        };
+        if let Err(error) = result {
+            tracing::error!(%error, "rebalancing unify");
+        }
+    }
+}

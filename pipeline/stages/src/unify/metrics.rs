@@ -1,0 +1,41 @@
+//! What unify counts.
+
+use metrics::{describe_counter, describe_gauge, describe_histogram};
+
+/// Messages decided, by `twin`.
+pub const INPUTS: &str = "tributary_unify_inputs_total";
+/// Events announced, by `event`.
+pub const EVENTS: &str = "tributary_unify_events_total";
+/// What was silent, by `note`.
+pub const NOTES: &str = "tributary_unify_notes_total";
+/// Messages set aside in `unify.dead`, by `reason`.
+pub const REJECTIONS: &str = "tributary_unify_rejections_total";
+/// Transactions, by `outcome` (committed, aborted, unknown).
+pub const TRANSACTIONS: &str = "tributary_unify_transactions_total";
+/// Messages in a batch.
+pub const BATCH: &str = "tributary_unify_batch_messages";
+/// How long the phases of a batch take, by `phase` (read, decide, commit, apply).
+pub const PHASE_SECONDS: &str = "tributary_unify_phase_seconds";
+/// How long a partition's recovery takes.
+pub const RECOVERY_SECONDS: &str = "tributary_unify_recovery_seconds";
+/// WAL records that are committed but not applied.
+pub const WAL_LAG: &str = "tributary_unify_wal_unapplied_records";
+/// Partitions that are read.
+pub const PARTITIONS: &str = "tributary_unify_partitions";
+/// From a native request's acknowledgement to the commit of its events.
+pub const NATIVE_SECONDS: &str = "tributary_unify_native_latency_seconds";
+
+/// Describes them to the exporter.
+pub fn describe() {
+    describe_counter!(INPUTS, "Messages decided, by twin");
+    describe_counter!(EVENTS, "Events announced");
+    describe_counter!(NOTES, "What was silent, and why");
+    describe_counter!(REJECTIONS, "Messages set aside in unify.dead");
+    describe_counter!(TRANSACTIONS, "Kafka transactions, by outcome");
+    describe_histogram!(BATCH, metrics::Unit::Count, "Messages in a batch");
+    describe_histogram!(PHASE_SECONDS, metrics::Unit::Seconds, "How long the phases of a batch take");
+    describe_histogram!(RECOVERY_SECONDS, metrics::Unit::Seconds, "How long a partition's recovery takes");
+    describe_gauge!(WAL_LAG, "WAL records that are committed but not applied");
+    describe_gauge!(PARTITIONS, "Partitions that are read");
+    describe_histogram!(NATIVE_SECONDS, metrics::Unit::Seconds, "From acknowledgement to committed events");
+}

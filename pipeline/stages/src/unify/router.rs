@@ -1,0 +1,205 @@
+//! From the polling thread to the lanes: messages, assignments, revocations.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use tributary_core::lane::Received;
+
+use super::now;
+use crate::kafka::{Flow, Listener, TwinMessage, Twins};
+
+/// What a lane hears.
+pub(super) enum Order {
+    /// A message of a partition of ours.
+    Message(Received<TwinMessage>),
+    /// A partition is ours: recover it and begin.
+    Assigned { partition: i32, epoch: u64 },
+    /// Partitions go. Answer when no transaction is open that has anything of them.
+    Revoked { partitions: Vec<i32>, done: mpsc::Sender<()> },
+    /// The store has the WAL records at these offsets.
+    Applied { partition: i32, epoch: u64, offsets: Vec<i64>, outcome: anyhow::Result<()> },
+    /// End, with the batch under way.
+    Stop,
+}
+
+/// The lanes, and who has which partition.
+pub(super) struct Router {
+    lanes: Vec<Outbox>,
+    backlog: usize,
+    held: Mutex<Held>,
+}
+
+pub(super) struct Outbox {
+    orders: mpsc::Sender<Order>,
+    /// Messages that wait in front of the lane.
+    waiting: AtomicUsize,
+    /// When the transaction under way was begun, in microseconds; 0 when none is.
+    begun: AtomicI64,
+    full: AtomicBool,
+}
+
+#[derive(Default)]
+struct Held {
+    /// The assignment under which a partition is ours. It grows with each, so that messages of an older one are known.
+    epochs: HashMap<i32, u64>,
+    ours: HashSet<i32>,
+}
+
+/// A transaction that takes longer than this is stuck (design §6).
+const WATCHDOG: Duration = Duration::from_secs(30);
+/// How long a revocation waits for a lane.
+const REVOCATION_LIMIT: Duration = Duration::from_secs(20);
+
+pub(super) fn mailbox() -> (Outbox, mpsc::Receiver<Order>) {
+    let (orders, receiver) = mpsc::channel();
+    let outbox = Outbox {
+        orders,
+        waiting: AtomicUsize::new(0),
+        begun: AtomicI64::new(0),
+        full: AtomicBool::new(false),
+    };
+    (outbox, receiver)
+}
+
+impl Router {
+    pub(super) fn new(lanes: Vec<Outbox>, backlog: usize) -> Self {
+        Self { lanes, backlog, held: Mutex::default() }
+    }
+
+    /// Hands a message to its lane, and holds the lane's partitions back when too much waits in front of it.
+    pub(super) fn route(&self, twins: &Twins, message: TwinMessage) -> anyhow::Result<()> {
+        let partition = message.position.partition;
+        let Some(epoch) = self.held().epochs.get(&partition).copied() else { return Ok(()) };
+        let bytes = message.payload.len() + message.key.len();
+        let lane = self.lane_of(partition);
+        lane.waiting.fetch_add(1, Ordering::Relaxed);
+        lane.send(Order::Message(Received { position: message.position, epoch, bytes, message }));
+        self.regulate(twins, partition)
+    }
+
+    /// Lets partitions come again whose lanes have room.
+    pub(super) fn release(&self, twins: &Twins) -> anyhow::Result<()> {
+        (0..self.lanes.len()).try_for_each(|lane| self.regulate(twins, lane as i32))
+    }
+
+    fn regulate(&self, twins: &Twins, partition: i32) -> anyhow::Result<()> {
+        let lane = self.lane_of(partition);
+        let waiting = lane.waiting.load(Ordering::Relaxed);
+        let full = lane.full.load(Ordering::Relaxed);
+        let flow = match full {
+            false if waiting >= self.backlog => Flow::Held,
+            true if waiting <= self.backlog / 2 => Flow::Open,
+            _ => return Ok(()),
+        };
+        lane.full.store(flow == Flow::Held, Ordering::Relaxed);
+        let number = self.number_of(partition);
+        let of_lane: Vec<i32> = self
+            .held()
+            .ours
+            .iter()
+            .copied()
+            .filter(|partition| self.number_of(*partition) == number)
+            .collect();
+        twins.flow(&of_lane, flow)
+    }
+
+    /// Notes that a lane took messages out of its mailbox and decided or dropped them.
+    pub(super) fn took(&self, lane: usize, messages: usize) {
+        self.lanes[lane].waiting.fetch_sub(messages, Ordering::Relaxed);
+    }
+
+    /// Whether a lane's partitions are held back: one that begins meanwhile must be too.
+    pub(super) fn flow(&self, lane: usize) -> Flow {
+        if self.lanes[lane].full.load(Ordering::Relaxed) { Flow::Held } else { Flow::Open }
+    }
+
+    /// Sends an order to a lane from elsewhere.
+    pub(super) fn tell(&self, lane: usize, order: Order) {
+        self.lanes[lane].send(order);
+    }
+
+    /// Whether a partition is still ours under an assignment.
+    pub(super) fn is_ours(&self, partition: i32, epoch: u64) -> bool {
+        let held = self.held();
+        held.ours.contains(&partition) && held.epochs.get(&partition) == Some(&epoch)
+    }
+
+    pub(super) fn begun(&self, lane: usize) {
+        self.lanes[lane].begun.store(now().as_micros(), Ordering::Relaxed);
+    }
+
+    pub(super) fn ended(&self, lane: usize) {
+        self.lanes[lane].begun.store(0, Ordering::Relaxed);
+    }
+
+    /// A lane whose transaction has been under way for too long.
+    pub(super) fn stuck(&self) -> Option<usize> {
+        let limit = now().minus(WATCHDOG).as_micros();
+        let begun = |lane: &Outbox| lane.begun.load(Ordering::Relaxed);
+        self.lanes.iter().position(|lane| begun(lane) != 0 && begun(lane) < limit)
+    }
+
+    pub(super) fn stop(&self) {
+        self.lanes.iter().for_each(|lane| lane.send(Order::Stop));
+    }
+
+    fn number_of(&self, partition: i32) -> usize {
+        partition.unsigned_abs() as usize % self.lanes.len()
+    }
+
+    fn lane_of(&self, partition: i32) -> &Outbox {
+        &self.lanes[self.number_of(partition)]
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Outbox {
+    fn send(&self, order: Order) {
+        // A lane that has ended hears nothing: its end ends the stage.
+        let _ = self.orders.send(order);
+    }
+}
+
+impl Listener for Router {
+    fn assigned(&self, partitions: &[i32]) {
+        for partition in partitions {
+            let epoch = {
+                let mut held = self.held();
+                held.ours.insert(*partition);
+                let epoch = held.epochs.entry(*partition).or_default();
+                *epoch += 1;
+                *epoch
+            };
+            self.lane_of(*partition).send(Order::Assigned { partition: *partition, epoch });
+        }
+    }
+
+    fn revoked(&self, partitions: &[i32]) {
+        let (done, answered) = mpsc::channel();
+        {
+            let mut held = self.held();
+            for partition in partitions {
+                held.ours.remove(partition);
+            }
+        }
+        for lane in &self.lanes {
+            lane.send(Order::Revoked { partitions: partitions.to_vec(), done: done.clone() });
+        }
+        drop(done);
+        for _ in &self.lanes {
+            if answered.recv_timeout(REVOCATION_LIMIT).is_err() {
+                return;
+            }
+        }
+    }
+}
