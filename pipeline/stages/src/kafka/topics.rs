@@ -311,7 +311,22 @@ pub async fn apply(cluster: &Cluster, wanted: &[WantedTopic]) -> anyhow::Result<
             altered.map_err(|(topic, code)| anyhow::anyhow!("setting {topic:?}: {code}"))?;
         }
     }
+    drop(admin);
+    known_to_brokers(cluster, wanted).await?;
     Ok(findings)
+}
+
+/// Waits until the brokers tell of every topic: they hear of new ones a little after the controller has made them.
+async fn known_to_brokers(cluster: &Cluster, wanted: &[WantedTopic]) -> anyhow::Result<()> {
+    let begun = std::time::Instant::now();
+    loop {
+        let findings = check(cluster, wanted).await?;
+        let Some(finding) = findings.first() else { return Ok(()) };
+        if begun.elapsed() > LIMIT {
+            bail!("the brokers do not tell of what was applied: {finding}");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 fn admin(cluster: &Cluster) -> anyhow::Result<AdminClient<DefaultClientContext>> {

@@ -4,24 +4,11 @@
 #[path = "../shared/store.rs"]
 mod store;
 
+mod deployment;
+mod unify;
+
+use deployment::{env, keyspace};
 use tributary_stages::store::{Config, Stores, cql};
-
-fn env(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests by tests/run"))
-}
-
-/// A keyspace of this test's own, with the schema.
-async fn keyspace(name: &str) -> cql::Config {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
-    let config = cql::Config {
-        hosts: vec![env("TRIBUTARY_TEST_CQL")],
-        keyspace: format!("t_{name}_{now}"),
-        replication: 1,
-        ..Default::default()
-    };
-    cql::migrate::apply(&config).await.unwrap();
-    config
-}
 
 #[tokio::test]
 async fn the_cql_stores_keep_their_promises() {

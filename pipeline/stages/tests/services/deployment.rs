@@ -1,0 +1,135 @@
+//! A deployment of a test's own on the shared services: a prefix for its topics, a keyspace for its state.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tributary_connectors::Catalog;
+use tributary_schemas::{
+    event::UnifiedEvent,
+    framing::{self, SchemaIds},
+    resource::Resource,
+};
+use tributary_stages::{
+    kafka::{
+        Cluster, Config as KafkaConfig, From, Group, GroupConfig, GroupEvent, Incoming, Outgoing, Publisher,
+        topics::{self, Overrides},
+    },
+    store::{Config as StoreConfig, Stores, cql},
+    unify::{self, Unify},
+};
+
+pub(crate) fn env(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests by tests/run"))
+}
+
+pub(crate) fn unique(name: &str) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros();
+    format!("t_{name}_{now}")
+}
+
+/// A keyspace of a test's own, with the schema.
+pub(crate) async fn keyspace(name: &str) -> cql::Config {
+    let config = cql::Config {
+        hosts: vec![env("TRIBUTARY_TEST_CQL")],
+        keyspace: unique(name),
+        replication: 1,
+        ..Default::default()
+    };
+    cql::migrate::apply(&config).await.unwrap();
+    config
+}
+
+pub(crate) struct Deployment {
+    pub(crate) cluster: Cluster,
+    pub(crate) stores: Stores,
+    pub(crate) publisher: Publisher,
+}
+
+/// A running stage; it is stopped when asked, and must end well.
+pub(crate) struct Running {
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+/// How long anything that must happen may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Deployment {
+    pub(crate) async fn new(name: &str) -> Self {
+        let prefix = format!("{}.", unique(name));
+        let brokers = env("TRIBUTARY_TEST_KAFKA");
+        let cluster = Cluster::new(KafkaConfig { brokers, prefix, ..KafkaConfig::default() });
+        let overrides = Overrides { replication: Some(1), partitions: Some(2) };
+        let wanted = topics::read(topics::BUILT_IN, cluster.topics(), overrides).unwrap();
+        topics::apply(&cluster, &wanted).await.unwrap();
+        assert_eq!(topics::check(&cluster, &wanted).await.unwrap(), [], "applying is all there is to do");
+        let stores = Stores::open(&StoreConfig::Cql(keyspace(name).await)).await.unwrap();
+        let publisher = Publisher::new(&cluster, "test").unwrap();
+        Self { cluster, stores, publisher }
+    }
+
+    /// Starts unify as instance `instance`.
+    pub(crate) fn unify(&self, instance: u32) -> Running {
+        let config = unify::Config { instance, ..Default::default() };
+        let runtime = tokio::runtime::Handle::current();
+        let catalog = Catalog::built_in().unwrap();
+        let unify = Unify::build(config, self.cluster.clone(), self.stores.state.clone(), catalog, runtime);
+        let stop = CancellationToken::new();
+        Running { task: tokio::spawn(unify.run(stop.clone())), stop }
+    }
+
+    pub(crate) async fn publish(&self, topic: String, account: &str, payload: Vec<u8>) {
+        let key = account.as_bytes().to_vec().into();
+        let record = Outgoing { topic, key, payload: Some(payload.into()), ..Default::default() };
+        self.publisher.send(record).await.unwrap();
+    }
+
+    /// A `read_committed` reader of a topic, from its beginning.
+    pub(crate) fn reader(&self, topic: String) -> Reader {
+        let config = GroupConfig {
+            role: "test".into(),
+            group: unique("reader"),
+            instance: None,
+            topics: vec![topic],
+            twin: None,
+            from: From::Committed,
+            queue: 100,
+        };
+        let (group, events) = Group::join(&self.cluster, config).unwrap();
+        Reader { _group: group, events }
+    }
+
+    pub(crate) fn unified(&self, resource: Resource) -> Reader {
+        self.reader(self.cluster.topics().unified_shared(resource))
+    }
+}
+
+pub(crate) struct Reader {
+    _group: Group,
+    events: tokio::sync::mpsc::Receiver<GroupEvent>,
+}
+
+impl Reader {
+    pub(crate) async fn next(&mut self) -> Incoming {
+        tokio::time::timeout(PATIENCE, async {
+            loop {
+                if let GroupEvent::Record(record) = self.events.recv().await.unwrap() {
+                    return record;
+                }
+            }
+        })
+        .await
+        .expect("a record within the minute")
+    }
+
+    pub(crate) async fn event(&mut self) -> UnifiedEvent {
+        framing::decode(&self.next().await.payload.unwrap(), SchemaIds::default()).unwrap()
+    }
+}

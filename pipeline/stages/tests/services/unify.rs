@@ -1,0 +1,204 @@
+//! unify against real Kafka and a real database.
+
+use std::time::Duration;
+
+use tributary_core::cells::{CellKey, CellValue, Want};
+use tributary_schemas::{
+    codec,
+    id::{Bits, ProjectionVersion, RecordHash, RemoteId, RunId},
+    observation::{
+        Absence, Announce, Baseline, Content, DeliveryId, Listed, NativePayload, NativeRequest, RangeListing,
+        Run, Snapshot, Source, Summary,
+    },
+    resource::{Mode, Resource},
+    state::Bucket,
+    time::Timestamp,
+};
+
+use crate::deployment::{Deployment, PATIENCE};
+
+fn source(account: &str, provider: &str) -> Source {
+    Source {
+        project: "p".parse().unwrap(),
+        account: account.parse().unwrap(),
+        provider: provider.parse().unwrap(),
+    }
+}
+
+fn run(account: &str, number: u64) -> Run {
+    Run {
+        source: source(account, "demo"),
+        resource: Resource::HrisEmployees,
+        run: RunId(number),
+        begun_at: Timestamp::from_micros(1_700_000_000_000_000 + number as i64 * 1_000_000),
+        projection: ProjectionVersion([1; 8]),
+        baseline: Baseline { from: RunId(1), announce: Announce::Created },
+        settle: Duration::ZERO,
+        bits: Bits::new(0).unwrap(),
+        id_prefix: "tr1!".into(),
+        key_name: "id".into(),
+    }
+}
+
+/// A full scan that found these records.
+async fn scan(deployment: &Deployment, account: &str, number: u64, found: &[(&str, u8)]) {
+    let run = run(account, number);
+    let mut records: Vec<Listed> = found
+        .iter()
+        .map(|(id, hash)| Listed {
+            remote_id: RemoteId::new(*id),
+            content: Content::Hash(RecordHash([*hash; 16])),
+        })
+        .collect();
+    records.sort_by_key(|listed| listed.remote_id.key());
+    let summary = Summary { run: run.clone(), records: found.len() as u64, ranges_sent: 1 };
+    let listing = RangeListing { run, range: 0, absence: Absence::Sure, records };
+    for snapshot in [Snapshot::Summary(summary), Snapshot::Range(listing)] {
+        deployment
+            .publish(deployment.cluster.topics().poll_snapshots(), account, codec::encode(&snapshot))
+            .await;
+    }
+}
+
+fn native(account: &str, delivery: &str, body: &str) -> NativeRequest {
+    NativeRequest {
+        source: source(account, "demo"),
+        received_at: Timestamp::from_micros(1_700_000_100_000_000),
+        mode: Mode::NativeManual,
+        headers: vec![("user-agent".into(), "demo".into())],
+        body: body.as_bytes().to_vec().into(),
+        delivery: DeliveryId::Declared(delivery.into()),
+        payload: NativePayload::Full,
+        id_prefix: "tr1!".into(),
+        settle: Duration::from_secs(2),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_announced_once_in_order_across_restarts_and_hand_overs() {
+    let deployment = Deployment::new("unify").await;
+    let mut events = deployment.unified(Resource::HrisEmployees);
+    let mut seen = Vec::new();
+    scan(&deployment, "a", 1, &[("1", 1), ("2", 2)]).await;
+    let first = deployment.unify(0);
+    for _ in 0..2 {
+        seen.push(events.event().await);
+    }
+    scan(&deployment, "a", 2, &[("1", 9), ("2", 2)]).await;
+    seen.push(events.event().await);
+    first.stop().await;
+
+    // A second process takes over, then a third shares with it.
+    scan(&deployment, "a", 3, &[("1", 9)]).await;
+    let second = deployment.unify(0);
+    seen.push(events.event().await);
+    let third = deployment.unify(1);
+    for (number, account) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
+        scan(&deployment, account, 4 + number as u64, &[("1", 7)]).await;
+        seen.push(events.event().await);
+    }
+    second.stop().await;
+    scan(&deployment, "a", 10, &[("1", 8)]).await;
+    seen.push(events.event().await);
+    third.stop().await;
+
+    let told = |event: &tributary_schemas::event::UnifiedEvent| {
+        (event.account.to_string(), event.event.action.name(), event.previous_sequence.is_some())
+    };
+    let of_a: Vec<_> =
+        seen.iter().map(told).filter(|(account, ..)| account == "a").map(|(_, a, b)| (a, b)).collect();
+    assert_eq!(
+        of_a,
+        [
+            ("created", false),
+            ("created", false),
+            ("updated", true),
+            ("deleted", true),
+            ("updated", true),
+            ("updated", true)
+        ]
+    );
+    let mut last = std::collections::HashMap::new();
+    for event in &seen {
+        let tributary_schemas::event::Subject::Record { record_id, .. } = &event.subject else {
+            unreachable!()
+        };
+        let before = last.insert((event.account.clone(), record_id.clone()), event.sequence);
+        assert_eq!(event.previous_sequence, before, "the chain is whole");
+    }
+
+    let bucket = Bucket {
+        account: "a".parse().unwrap(),
+        resource: Resource::HrisEmployees,
+        bits: Bits::new(0).unwrap(),
+        range: 0,
+    };
+    let cells = deployment.stores.state.read(&[Want::Slice(bucket.clone())]).await.unwrap();
+    let row = cells.into_iter().find_map(|cell| match (cell.key, cell.value) {
+        (CellKey::Range(_), Some(CellValue::Range(row))) => Some(row),
+        _ => None,
+    });
+    assert_eq!(row.unwrap().live, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_native_request_speaks_once_and_what_can_t_be_read_is_set_aside() {
+    let deployment = Deployment::new("native").await;
+    let topics = deployment.cluster.topics().clone();
+    let mut events = deployment.unified(Resource::HrisEmployments);
+    let mut dead = deployment.reader(topics.unify_dead());
+    let unify = deployment.unify(0);
+    let body = |kind: &str, id: u32| {
+        format!(
+            r#"{{"id":"x","type":"employment.{kind}","occurred_at":"2026-11-01T10:00:00Z","employment":{{"id":{id}}}}}"#
+        )
+    };
+    let send = async |request: &NativeRequest| {
+        deployment.publish(topics.ingest_native(), "a", codec::encode(request)).await;
+    };
+    send(&native("a", "d1", &body("created", 1))).await;
+    send(&native("a", "d1", &body("created", 1))).await;
+    deployment.publish(topics.ingest_native(), "a", b"\xffnonsense".to_vec()).await;
+    send(&native("a", "d2", r#"{"type":"employment.created","employment":{}}"#)).await;
+    send(&native("a", "d3", &body("updated", 1))).await;
+
+    let created = events.event().await;
+    assert_eq!(created.event.to_string(), "hris_employments.created");
+    assert_eq!(created.event_date.to_string(), "2026-11-01T10:00:00.000Z");
+    let updated = events.event().await;
+    assert_eq!(updated.event.to_string(), "hris_employments.updated", "the second d1 was silent");
+    assert_eq!(updated.previous_sequence, Some(created.sequence));
+    for reason in ["undecodable", "unmappable"] {
+        let letter: serde_json::Value = serde_json::from_slice(&dead.next().await.payload.unwrap()).unwrap();
+        assert_eq!(letter["reason"], reason, "{letter}");
+    }
+    unify.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_account_s_late_scan_leaves_no_row_and_no_event() {
+    let deployment = Deployment::new("forget").await;
+    let mut events = deployment.unified(Resource::HrisEmployees);
+    let unify = deployment.unify(0);
+    scan(&deployment, "a", 1, &[("1", 1)]).await;
+    assert_eq!(events.event().await.event.action.name(), "created");
+    let forget = Snapshot::Forget(source("a", "demo"));
+    deployment.publish(deployment.cluster.topics().poll_snapshots(), "a", codec::encode(&forget)).await;
+    scan(&deployment, "a", 2, &[("1", 2), ("2", 2)]).await;
+    // Another account's event, in the same partition or not, comes after: then the late scan has been decided or will be
+    // by the time the partition's next is.
+    for number in 1..3 {
+        scan(&deployment, "a2", number, &[("1", number as u8)]).await;
+        assert_eq!(events.event().await.account.as_str(), "a2");
+    }
+    let forgotten = Want::Cell(CellKey::Forgotten("a".parse().unwrap()));
+    let begun = std::time::Instant::now();
+    while deployment.stores.state.read(std::slice::from_ref(&forgotten)).await.unwrap().is_empty() {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::task::yield_now().await;
+    }
+    let ranges =
+        deployment.stores.state.ranges(&"a".parse().unwrap(), Resource::HrisEmployees).await.unwrap();
+    assert_eq!((ranges.head, ranges.rows), (None, vec![]));
+    unify.stop().await;
+}
