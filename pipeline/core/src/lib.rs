@@ -2,6 +2,7 @@
 //!
 //! Time comes in as a value, and so does everything else that a decision needs.
 
+pub mod address;
 pub mod cells;
 pub mod decide;
 pub mod lane;

@@ -1,1 +1,368 @@
-//! The one writing function of an entity, used by control and by poll.
+//! The one writing function of an entity, used by control and by poll (design §8): compare-and-set in the store, then
+//! publish. What could not be published is registered, and a sweep repeats it.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio_util::sync::CancellationToken;
+use tributary_schemas::{
+    codec,
+    entity::{Account, Project, Version, Wanted, Webhook},
+    event::{AccountFacts, Subject, UnifiedEvent},
+    framing::{self, SchemaIds},
+    id::{EventId, ProjectId, Sequence},
+    observation::{Snapshot, Source},
+    resource::{Action, EventName, Mode, Resource},
+    time::Timestamp,
+    topic::Topics,
+};
+
+use crate::{
+    clock::now,
+    kafka::{Outgoing, PublishError, Publisher},
+    store::{Cas, ControlStore, EntityRef, Kind, StoreError, Stored, Unpublished},
+};
+
+/// What can be written here.
+pub trait Entity: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync {
+    /// Its kind.
+    const KIND: Kind;
+    /// Its name in the store.
+    fn reference(&self) -> EntityRef;
+    /// Its version.
+    fn version(&self) -> Version;
+    /// Notes a change.
+    fn touch(&mut self, version: Version, at: Timestamp);
+}
+
+macro_rules! entity {
+    ($type:ty, $kind:expr, $project:ident) => {
+        impl Entity for $type {
+            const KIND: Kind = $kind;
+            fn reference(&self) -> EntityRef {
+                let id = self.id.to_string();
+                EntityRef { kind: $kind, project: self.$project.clone(), id }
+            }
+            fn version(&self) -> Version {
+                self.version
+            }
+            fn touch(&mut self, version: Version, at: Timestamp) {
+                self.version = version;
+                self.updated_at = at;
+            }
+        }
+    };
+}
+entity!(Project, Kind::Project, id);
+entity!(Account, Kind::Account, project);
+entity!(Webhook, Kind::Webhook, project);
+entity!(ApiKey, Kind::ApiKey, project);
+
+/// A project's key to the API. The key itself is shown once; its SHA-256 finds it. A plain hash will do, because the key
+/// is 256 random bits: there is nothing to guess.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// Its id.
+    pub id: String,
+    /// Its tenant.
+    pub project: ProjectId,
+    /// Grows with each change.
+    pub version: Version,
+    /// What people call it.
+    pub name: String,
+    /// SHA-256 of the key, in hex.
+    pub hash: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+/// An entity as the store keeps it: deleted ones until that is published, with their last values.
+#[derive(Serialize, Deserialize)]
+struct Document<T> {
+    #[serde(flatten)]
+    entity: T,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    deleted: bool,
+}
+
+/// A write that was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// There is none.
+    #[error("not found")]
+    NotFound,
+    /// Its id is taken.
+    #[error("already exists")]
+    Exists,
+    /// Others change it all the time.
+    #[error("changed by others at the same time: try again")]
+    Contended,
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What the store holds can't be read.
+    #[error("reading an entity")]
+    Broken(#[from] serde_json::Error),
+}
+
+/// Writes entities, and publishes them.
+#[derive(Clone)]
+pub struct Writer {
+    store: Arc<dyn ControlStore>,
+    publisher: Publisher,
+    topics: Topics,
+}
+
+/// Compare-and-sets that are tried before a write gives up.
+const TRIES: usize = 8;
+/// How often the sweep looks.
+const SWEEP: Duration = Duration::from_secs(10);
+
+impl Writer {
+    /// Writes to this store, and publishes with this producer.
+    pub fn new(store: Arc<dyn ControlStore>, publisher: Publisher, topics: Topics) -> Self {
+        Self { store, publisher, topics }
+    }
+
+    /// Reads an entity.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn get<T: Entity>(&self, project: &ProjectId, id: &str) -> Result<Option<T>, WriteError> {
+        let entity = EntityRef { kind: T::KIND, project: project.clone(), id: id.to_owned() };
+        Ok(self.read(&entity).await?.filter(|found: &Document<T>| !found.deleted).map(|found| found.entity))
+    }
+
+    /// Lists a project's entities of a kind by id.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn list<T: Entity>(
+        &self,
+        project: &ProjectId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<T>, WriteError> {
+        let listed = self.store.list(T::KIND, project, after, limit).await?;
+        let mut entities = Vec::new();
+        for (_, stored) in listed {
+            let found: Document<T> = serde_json::from_slice(&stored.doc)?;
+            entities.extend((!found.deleted).then_some(found.entity));
+        }
+        Ok(entities)
+    }
+
+    /// Writes a new entity, of version 1.
+    ///
+    /// # Errors
+    /// [`WriteError::Exists`] when its id is taken.
+    pub async fn create<T: Entity>(&self, mut entity: T) -> Result<T, WriteError> {
+        entity.touch(1, now());
+        let document = Document { entity, deleted: false };
+        match self.write(&document, None).await? {
+            Cas::Done => Ok(document.entity),
+            Cas::Conflict => Err(WriteError::Exists),
+        }
+    }
+
+    /// Changes an entity. A change that changes nothing is silent. `change` may be called again, on what others wrote.
+    ///
+    /// # Errors
+    /// What `change` says, or [`WriteError`].
+    pub async fn update<T: Entity, E: From<WriteError>>(
+        &self,
+        project: &ProjectId,
+        id: &str,
+        mut change: impl FnMut(&mut T) -> Result<(), E>,
+    ) -> Result<T, E> {
+        for _ in 0..TRIES {
+            let before: T = self.get(project, id).await?.ok_or(WriteError::NotFound)?;
+            let mut entity = before.clone();
+            change(&mut entity)?;
+            if entity == before {
+                return Ok(entity);
+            }
+            entity.touch(before.version() + 1, now());
+            let document = Document { entity, deleted: false };
+            match self.write(&document, Some(before.version())).await? {
+                Cas::Done => return Ok(document.entity),
+                Cas::Conflict => {}
+            }
+        }
+        Err(WriteError::Contended.into())
+    }
+
+    /// Deletes an entity, and gives its last values.
+    ///
+    /// # Errors
+    /// [`WriteError::NotFound`] when there is none.
+    pub async fn delete<T: Entity>(&self, project: &ProjectId, id: &str) -> Result<T, WriteError> {
+        for _ in 0..TRIES {
+            let mut entity: T = self.get(project, id).await?.ok_or(WriteError::NotFound)?;
+            let before = entity.version();
+            entity.touch(before + 1, now());
+            let document = Document { entity, deleted: true };
+            match self.write(&document, Some(before)).await? {
+                Cas::Done => return Ok(document.entity),
+                Cas::Conflict => {}
+            }
+        }
+        Err(WriteError::Contended)
+    }
+
+    async fn read<T: Entity>(&self, entity: &EntityRef) -> Result<Option<Document<T>>, WriteError> {
+        match self.store.get(entity).await? {
+            Some(stored) => Ok(Some(serde_json::from_slice(&stored.doc)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Registers, sets, publishes: in this order nothing that was set can stay unpublished for ever.
+    async fn write<T: Entity>(
+        &self,
+        document: &Document<T>,
+        expected: Option<Version>,
+    ) -> Result<Cas, WriteError> {
+        let version = document.entity.version();
+        let change = Unpublished { entity: document.entity.reference(), version };
+        self.store.register(&change).await?;
+        let stored = Stored { version, doc: serde_json::to_vec(document)? };
+        let cas = self.store.put(&change.entity, expected, &stored).await?;
+        if cas == Cas::Done
+            && let Err(error) = self.publish(&change).await
+        {
+            tracing::warn!(
+                entity = change.entity.id,
+                version,
+                error = format!("{error:#}"),
+                "left to the sweep"
+            );
+        }
+        Ok(cas)
+    }
+
+    /// Repeats what was not published, until told to stop.
+    pub async fn sweep_until(self, shutdown: CancellationToken) {
+        let mut tick = tokio::time::interval(SWEEP);
+        while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
+            if let Err(error) = self.sweep().await {
+                tracing::warn!(error = format!("{error:#}"), "sweeping");
+            }
+        }
+    }
+
+    /// Repeats what was not published; gives how many changes there were.
+    ///
+    /// # Errors
+    /// When the store or the broker does not answer.
+    pub async fn sweep(&self) -> anyhow::Result<usize> {
+        let changes = self.store.unpublished().await?;
+        for change in &changes {
+            self.publish(change).await?;
+        }
+        Ok(changes.len())
+    }
+
+    /// Publishes an entity as it is now, and notes that `change` is published.
+    async fn publish(&self, change: &Unpublished) -> anyhow::Result<()> {
+        let entity = &change.entity;
+        let gone = match entity.kind {
+            Kind::Account => self.publish_account(entity).await?,
+            Kind::Webhook => self.publish_wanted(entity, |webhook: Webhook| Wanted::Webhook(webhook)).await?,
+            Kind::Project => self.publish_wanted(entity, |project: Project| Wanted::Project(project)).await?,
+            Kind::ApiKey => self
+                .read::<ApiKey>(entity)
+                .await?
+                .filter(|found| found.deleted)
+                .map(|found| found.entity.version),
+        };
+        self.store.published(change).await?;
+        if let Some(version) = gone {
+            // Lost races mean that somebody else removed it.
+            let _ = self.store.delete(entity, version).await?;
+        }
+        Ok(())
+    }
+
+    async fn publish_wanted<T: Entity>(
+        &self,
+        entity: &EntityRef,
+        wanted: impl FnOnce(T) -> Wanted,
+    ) -> anyhow::Result<Option<Version>> {
+        let topic = self.topics.control_webhooks();
+        let Some(Document { entity: found, deleted }) = self.read::<T>(entity).await? else {
+            return Ok(None);
+        };
+        let version = found.version();
+        let payload = if deleted { None } else { Some(serde_json::to_vec(&wanted(found))?) };
+        self.send(topic, &entity.id, payload, Vec::new()).await?;
+        Ok(deleted.then_some(version))
+    }
+
+    async fn publish_account(&self, entity: &EntityRef) -> anyhow::Result<Option<Version>> {
+        let Some(Document { entity: account, deleted }) = self.read::<Account>(entity).await? else {
+            return Ok(None);
+        };
+        let action = match (deleted, account.version) {
+            (true, _) => Action::Deleted,
+            (false, 1) => Action::Created,
+            (false, _) => Action::Updated,
+        };
+        let event = event(&account, action)?;
+        let payload = framing::encode(&event, SchemaIds::default())?;
+        let topic = self.topics.unified(Resource::Account, &account.project);
+        self.send(topic, &entity.id, Some(payload), framing::headers(&event)).await?;
+        let payload = if deleted { None } else { Some(serde_json::to_vec(&account)?) };
+        self.send(self.topics.control_accounts(), &entity.id, payload, Vec::new()).await?;
+        if deleted {
+            let source = Source {
+                project: account.project.clone(),
+                account: account.id.clone(),
+                provider: account.provider.clone(),
+            };
+            let forget = codec::encode(&Snapshot::Forget(source));
+            self.send(self.topics.poll_snapshots(), &entity.id, Some(forget), Vec::new()).await?;
+            self.store.delete_poll_states(&account.id).await?;
+        }
+        Ok(deleted.then_some(account.version))
+    }
+
+    async fn send(
+        &self,
+        topic: String,
+        key: &str,
+        payload: Option<Vec<u8>>,
+        headers: Vec<(String, Vec<u8>)>,
+    ) -> Result<(), PublishError> {
+        let key = key.as_bytes().to_vec().into();
+        let record = Outgoing { topic, key, payload: payload.map(Into::into), headers, partition: None };
+        self.publisher.send(record).await.map(drop)
+    }
+}
+
+/// The account event of a version: the same id whenever it is told.
+fn event(account: &Account, action: Action) -> anyhow::Result<UnifiedEvent> {
+    let version = i64::try_from(account.version).context("a version")?;
+    let setup = (!account.setup.is_empty()).then(|| serde_json::to_string(&account.setup)).transpose()?;
+    Ok(UnifiedEvent {
+        event_id: EventId::digest(&[b"account", account.id.as_str().as_bytes(), &version.to_be_bytes()]),
+        sequence: Sequence(version),
+        previous_sequence: (version > 1).then_some(Sequence(version - 1)),
+        project: account.project.clone(),
+        account: account.id.clone(),
+        provider: account.provider.clone(),
+        event: EventName { resource: Resource::Account, action },
+        event_date: account.updated_at,
+        detected_at: account.updated_at,
+        mode: Mode::NativeAutomatic,
+        subject: Subject::Account(AccountFacts {
+            origin_owner_id: account.origin_owner_id.clone(),
+            origin_owner_name: account.origin_owner_name.clone(),
+            origin_username: account.origin_username.clone(),
+            setup_information: setup,
+        }),
+    })
+}

@@ -4,6 +4,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod deliver;
+pub mod dial;
 pub mod entity;
 pub mod ingest;
 pub mod kafka;

@@ -49,6 +49,38 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// What is sealed of an entity; with the entity's id it is the seal's context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// An account's secret set-up fields.
+    Credentials,
+    /// What keys an account's hashes.
+    HashKey,
+    /// The token in an account's native URL.
+    NativeToken,
+    /// A secret that verifies an account's native webhooks.
+    NativeSecret,
+    /// A webhook's signing secret.
+    WebhookSecret,
+    /// A header of a webhook's deliveries.
+    WebhookHeader,
+}
+
+impl Field {
+    /// The seal's context for an entity.
+    pub fn of(self, entity: impl fmt::Display) -> String {
+        let field = match self {
+            Self::Credentials => "credentials",
+            Self::HashKey => "hash_key",
+            Self::NativeToken => "native_token",
+            Self::NativeSecret => "native_secret",
+            Self::WebhookSecret => "secret",
+            Self::WebhookHeader => "header",
+        };
+        format!("{entity}/{field}")
+    }
+}
+
 /// The environment variable that holds the key ring.
 pub const KEYS: &str = "TRIBUTARY_KEYS";
 

@@ -1,1 +1,116 @@
-//! Runs scans and deltas: what lands is complete, and holds no polled field.
+//! Runs scans and deltas: what lands is complete, and holds no polled field (design §4, §5).
+//!
+//! Whoever owns a partition of `control.accounts` schedules its accounts ([`schedule`]); a run lists a resource
+//! ([`listing`]), hashes what it reads and lands it ([`run`]). What is due, and how a scan is compared, is decided in
+//! `tributary_core::{schedule, scan}`.
+
+pub mod interest;
+mod listing;
+pub mod metrics;
+mod run;
+mod schedule;
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use tributary_connectors::Catalog;
+
+use self::{interest::Interests, run::Runner, schedule::Scheduler};
+use crate::{
+    dial::{self, Dialer},
+    entity::Writer,
+    kafka::{Cluster, From, Group, GroupConfig, Publisher, View},
+    secret::KeyRing,
+    store::Stores,
+};
+
+/// Settings of poll.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Between two runs of a resource, in seconds, where neither account nor project say otherwise.
+    pub interval_seconds: u64,
+    /// Runs at a time in this process.
+    pub concurrency: usize,
+    /// How long one request to a provider may take, in seconds.
+    pub request_seconds: u64,
+    /// The most that a page may hold, in bytes.
+    pub page_bytes: usize,
+    /// The most records of one scan: they are held in memory until the listing has ended, about 200 bytes each.
+    pub scan_records: usize,
+    /// Which providers' addresses may be dialled beside global ones.
+    pub dial: dial::Config,
+    /// For tests only: every resource is polled this often, in milliseconds, whatever schedules say.
+    pub test_interval_ms: Option<u64>,
+    /// For tests only: every resource is scanned whole this often, in milliseconds.
+    pub test_full_interval_ms: Option<u64>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            interval_seconds: 3_600,
+            concurrency: 32,
+            request_seconds: 60,
+            page_bytes: 32 << 20,
+            scan_records: 5_000_000,
+            dial: dial::Config::default(),
+            test_interval_ms: None,
+            test_full_interval_ms: None,
+        }
+    }
+}
+
+/// The stage.
+pub struct Poll {
+    cluster: Cluster,
+    interests: View<Interests>,
+    runner: Arc<Runner>,
+}
+
+impl Poll {
+    /// Puts the stage together.
+    ///
+    /// # Errors
+    /// When a client can't be made.
+    pub fn build(
+        config: Config,
+        cluster: Cluster,
+        stores: Stores,
+        catalog: Catalog,
+        keys: Arc<KeyRing>,
+    ) -> anyhow::Result<Self> {
+        metrics::describe();
+        let publisher = Publisher::new(&cluster, "poll")?;
+        let topic = cluster.topics().control_webhooks();
+        let interests = View::follow(&cluster, "poll", topic, Interests::default())?;
+        let dialer = Dialer::new(&config.dial, Duration::from_secs(config.request_seconds))?;
+        let writer = Writer::new(stores.control.clone(), publisher.clone(), cluster.topics().clone());
+        let runner =
+            Runner::new(config, cluster.topics().clone(), stores, catalog, keys, dialer, publisher, writer);
+        Ok(Self { cluster, interests: interests.clone(), runner: Arc::new(runner.with(interests)) })
+    }
+
+    /// Runs until told to stop; runs under way are given a moment to land.
+    ///
+    /// # Errors
+    /// When the process should be restarted.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        self.interests.ready().await;
+        let (group, events) = Group::join(
+            &self.cluster,
+            GroupConfig {
+                role: "poll".into(),
+                group: "poll".into(),
+                instance: None,
+                topics: vec![self.cluster.topics().control_accounts()],
+                twin: Some(self.cluster.topics().poll_triggers()),
+                from: From::Beginning,
+                queue: 1_000,
+            },
+        )?;
+        tracing::info!("poll runs");
+        Scheduler::new(self.runner, group, self.interests).run(events, shutdown).await
+    }
+}

@@ -1,0 +1,161 @@
+//! Calling out: one HTTP client that dials checked addresses only (SSRF, design §7), follows no redirects and asks no
+//! proxy.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use ipnet::IpNet;
+use reqwest::{
+    Client, Response,
+    dns::{Addrs, Name, Resolve, Resolving},
+    redirect,
+};
+use serde::{Deserialize, Serialize};
+use tributary_core::address::{Allowed, Refused};
+use url::Url;
+
+/// What may be dialled.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Networks that may be dialled although they are not global, and without TLS: `10.0.0.0/8` for a private
+    /// deployment. Empty: global addresses by https only.
+    pub allow: Vec<IpNet>,
+}
+
+/// A client that checks where it dials.
+#[derive(Clone)]
+pub struct Dialer {
+    client: Client,
+    allowed: Arc<Allowed>,
+}
+
+/// A call that did not get an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The URL or its address is not allowed.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// No answer in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// The connection, TLS or the answer failed.
+    #[error("the call failed: {0}")]
+    Failed(String),
+}
+
+impl Dialer {
+    /// Makes the client; `deadline` is over everything from the name's resolution to the end of the body.
+    ///
+    /// # Errors
+    /// When the TLS set-up fails.
+    pub fn new(config: &Config, deadline: Duration) -> anyhow::Result<Self> {
+        let allowed = Arc::new(Allowed { networks: config.allow.clone() });
+        let client = Client::builder()
+            .dns_resolver(Arc::new(Checked { allowed: allowed.clone() }))
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .timeout(deadline)
+            .pool_idle_timeout(Duration::from_secs(60))
+            .build()?;
+        Ok(Self { client, allowed })
+    }
+
+    /// Whether a URL may be called, as far as it can be told without resolving its name.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, url: &str) -> Result<Url, Refused> {
+        self.allowed.check_url(url)
+    }
+
+    /// A request to a checked URL, to be filled and then [`send`](Self::send).
+    ///
+    /// # Errors
+    /// When the URL is not allowed.
+    pub fn request(&self, method: reqwest::Method, url: &str) -> Result<reqwest::RequestBuilder, Refused> {
+        Ok(self.client.request(method, self.check(url)?))
+    }
+
+    /// Sends a request, and reads at most `limit` bytes of the answer's body.
+    ///
+    /// # Errors
+    /// [`DialError`] says whether it was refused, late or failed.
+    pub async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        limit: usize,
+    ) -> Result<(http::response::Parts, Vec<u8>), DialError> {
+        let response = request.send().await.map_err(failed)?;
+        read(response, limit).await
+    }
+}
+
+async fn read(mut response: Response, limit: usize) -> Result<(http::response::Parts, Vec<u8>), DialError> {
+    let mut parts = http::Response::new(()).into_parts().0;
+    parts.status = response.status();
+    parts.headers = std::mem::take(response.headers_mut());
+    let mut body = Vec::new();
+    while body.len() < limit {
+        let Some(chunk) = response.chunk().await.map_err(failed)? else { break };
+        let room = limit - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+    }
+    Ok((parts, body))
+}
+
+fn failed(error: reqwest::Error) -> DialError {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(cause) = source {
+        if let Some(refused) = cause.downcast_ref::<Refused>() {
+            return DialError::Refused(refused.clone());
+        }
+        source = cause.source();
+    }
+    if error.is_timeout() {
+        return DialError::Timeout;
+    }
+    // The URL may hold a token: it does not go into messages.
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    DialError::Failed(text)
+}
+
+/// Resolves names, and refuses a name if *any* of its addresses is not allowed. What it gives is what is dialled.
+struct Checked {
+    allowed: Arc<Allowed>,
+}
+
+impl Resolve for Checked {
+    fn resolve(&self, name: Name) -> Resolving {
+        let allowed = self.allowed.clone();
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            for address in &found {
+                allowed.check(address.ip())?;
+            }
+            let addresses: Addrs = Box::new(found.into_iter());
+            Ok(addresses)
+        })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_leads_inside_is_refused_at_the_dial() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let dialer = Dialer::new(&Config::default(), Duration::from_secs(5)).unwrap();
+        let request = dialer.request(reqwest::Method::GET, "https://localhost:1/").unwrap();
+        let error = dialer.send(request, 10).await.unwrap_err();
+        assert!(matches!(error, DialError::Refused(Refused::NotGlobal(_))), "{error}");
+        assert!(dialer.request(reqwest::Method::GET, "https://127.0.0.1:1/").is_err());
+    }
+}
