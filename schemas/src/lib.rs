@@ -4,6 +4,7 @@
 
 pub mod body;
 pub mod codec;
+pub mod delivery;
 pub mod entity;
 pub mod event;
 pub mod framing;

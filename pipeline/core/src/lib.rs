@@ -11,5 +11,8 @@ pub mod note;
 pub mod observe;
 pub mod ranges;
 pub mod rejection;
+pub mod retry;
 pub mod scan;
 pub mod schedule;
+pub mod sign;
+pub mod subscription;

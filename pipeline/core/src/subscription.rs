@@ -1,0 +1,96 @@
+//! Which webhooks want an event.
+
+use tributary_schemas::{
+    entity::{Webhook, WebhookStatus},
+    event::UnifiedEvent,
+};
+
+/// Whether a webhook is delivered this event: its project's, selected, allowed by its filters, and detected since it was
+/// enabled.
+pub fn wants(webhook: &Webhook, event: &UnifiedEvent) -> bool {
+    webhook.project == event.project
+        && webhook.status == WebhookStatus::Enabled
+        && event.detected_at >= webhook.enabled_at
+        && webhook.events.iter().any(|pattern| pattern.selects(event.event))
+        && allows(webhook.providers.as_ref(), &event.provider)
+        && allows(webhook.accounts.as_ref(), &event.account)
+        && allows(webhook.modes.as_ref(), &event.mode)
+}
+
+fn allows<T: PartialEq>(only: Option<&Vec<T>>, it: &T) -> bool {
+    only.is_none_or(|only| only.contains(it))
+}
+
+#[cfg(test)]
+mod tests {
+    use tributary_schemas::{
+        entity::{Ordering, RecordType},
+        event::Subject,
+        id::{EventId, RemoteId, Sequence},
+        resource::Mode,
+        time::Timestamp,
+    };
+
+    use super::*;
+
+    fn webhook() -> Webhook {
+        Webhook {
+            id: "w".parse().unwrap(),
+            project: "p".parse().unwrap(),
+            version: 1,
+            url: "https://example.com".into(),
+            name: None,
+            events: vec!["hris_*".parse().unwrap()],
+            providers: None,
+            accounts: None,
+            modes: None,
+            record_type: RecordType::Full,
+            ordering: Ordering::Unordered,
+            rate: None,
+            headers: Default::default(),
+            status: WebhookStatus::Enabled,
+            secrets: Vec::new(),
+            enabled_at: Timestamp::from_micros(10),
+            created_at: Timestamp::from_micros(0),
+            updated_at: Timestamp::from_micros(0),
+        }
+    }
+
+    fn event() -> UnifiedEvent {
+        let remote_id = RemoteId::new("1");
+        UnifiedEvent {
+            event_id: EventId([0; 16]),
+            sequence: Sequence(1),
+            previous_sequence: None,
+            project: "p".parse().unwrap(),
+            account: "a".parse().unwrap(),
+            provider: "demo".parse().unwrap(),
+            event: "hris_employees.created".parse().unwrap(),
+            event_date: Timestamp::from_micros(10),
+            detected_at: Timestamp::from_micros(10),
+            mode: Mode::Synthetic,
+            subject: Subject::Record { record_id: "r".into(), remote_id, raw_event: None, event_data: None },
+        }
+    }
+
+    #[test]
+    fn every_filter_counts() {
+        assert!(wants(&webhook(), &event()));
+        for (rule, change) in [
+            (
+                "another project",
+                &(|it: &mut Webhook| it.project = "q".parse().unwrap()) as &dyn Fn(&mut Webhook),
+            ),
+            ("disabled", &|it| it.status = WebhookStatus::Disabled { reason: "by request".into() }),
+            ("enabled later", &|it| it.enabled_at = Timestamp::from_micros(11)),
+            ("other events", &|it| it.events = vec!["crm_*".parse().unwrap()]),
+            ("other providers", &|it| it.providers = Some(vec!["tryton".parse().unwrap()])),
+            ("other accounts", &|it| it.accounts = Some(vec![])),
+            ("other modes", &|it| it.modes = Some(vec![Mode::NativeManual])),
+        ] {
+            let mut webhook = webhook();
+            change(&mut webhook);
+            assert!(!wants(&webhook, &event()), "{rule}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The messages of `deliver.requests`, `deliver.retry.*` and `deliver.attempts`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    codec::Format,
+    event::UnifiedEvent,
+    id::{EventId, ProjectId, WebhookId},
+    resource::EventName,
+    time::Timestamp,
+};
+
+/// One event to one webhook, to be tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Where it goes.
+    pub webhook: WebhookId,
+    /// What is told.
+    pub event: UnifiedEvent,
+    /// The number of the next attempt; the first is 1.
+    pub attempt: u32,
+    /// Not before then.
+    pub due: Timestamp,
+}
+
+impl Format for Delivery {
+    const FORMAT: u8 = 1;
+    const NAME: &'static str = "delivery";
+}
+
+/// One attempt and its outcome, as JSON: what people look up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The delivery: `webhook-id` of its requests.
+    pub delivery_id: String,
+    /// The webhook.
+    pub webhook_id: WebhookId,
+    /// Its tenant.
+    pub project_id: ProjectId,
+    /// The event.
+    pub event_id: EventId,
+    /// What it tells.
+    pub event: EventName,
+    /// The number of the attempt; the first is 1.
+    pub attempt: u32,
+    /// When it was made.
+    pub at: Timestamp,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// What became of it.
+    pub outcome: AttemptOutcome,
+    /// The answer's status, if there was an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// What went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// When the next attempt is due, if there will be one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<Timestamp>,
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    /// 2xx within the deadline.
+    Delivered,
+    /// Not; it will be tried again.
+    Failed,
+    /// Not, and it will not be tried again.
+    GivenUp,
+    /// Not tried: the webhook was disabled or deleted meanwhile.
+    SkippedDisabled,
+}
+
+impl AttemptOutcome {
+    /// The outcome's name, as a metric label has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::GivenUp => "given_up",
+            Self::SkippedDisabled => "skipped_disabled",
+        }
+    }
+}
