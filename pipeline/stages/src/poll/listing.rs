@@ -13,7 +13,7 @@ use tributary_schemas::id::AccountId;
 use super::metrics;
 use crate::{
     clock::now,
-    dial::{DialError, Dialer},
+    dial::{self, DialError, Dialer},
 };
 
 /// Tries of one request before its run fails.
@@ -182,7 +182,7 @@ async fn pause(connector: &Connector, error: PollError, tries: u32) -> Result<()
         }
         PollError::RateLimited { retry_after } => {
             count(connector, "rate_limited");
-            retry_after.as_deref().and_then(seconds).unwrap_or(backoff)
+            retry_after.and_then(|text| dial::retry_after(&text, now())).unwrap_or(backoff)
         }
         PollError::Transient(_) => {
             count(connector, "transient");
@@ -195,16 +195,6 @@ async fn pause(connector: &Connector, error: PollError, tries: u32) -> Result<()
     let jitter = rand::rng().random_range(0.8..1.2);
     tokio::time::sleep(wait.mul_f64(jitter)).await;
     Ok(())
-}
-
-/// `Retry-After`: seconds, or a date (RFC 9110 §10.2.3).
-fn seconds(text: &str) -> Option<Duration> {
-    if let Ok(seconds) = text.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(text.trim()).ok()?;
-    let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some(since.saturating_sub(Duration::from_secs(now().as_seconds().unsigned_abs())))
 }
 
 fn count(connector: &Connector, outcome: &'static str) {
