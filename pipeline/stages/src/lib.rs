@@ -6,6 +6,7 @@ pub mod control;
 pub mod deliver;
 pub mod dial;
 pub mod entity;
+pub mod http_error;
 pub mod ingest;
 pub mod kafka;
 pub mod poll;

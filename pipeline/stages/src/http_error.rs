@@ -1,0 +1,96 @@
+//! The one form of HTTP errors (contract §5): `{"statusCode","message","timestamp","errorCode"}`.
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use crate::{clock::now, entity::WriteError, store::StoreError};
+
+/// An error as a client sees it. The message names the field and what was expected.
+#[derive(Debug)]
+pub struct HttpError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl HttpError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+    /// 400: it can't be parsed.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+    /// 401: who asks is not known.
+    pub fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+    /// 404: there is none, or it is someone else's.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+    /// 409: others were quicker.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", message)
+    }
+    /// 413: too large.
+    pub fn too_large(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+    }
+    /// 422: parsed, but not as expected.
+    pub fn unprocessable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", message)
+    }
+    /// 503: ours; try again.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+    }
+    /// The error's code, from a fixed set.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+}
+
+impl IntoResponse for HttpError {
+    fn into_response(self) -> Response {
+        let body = json!({
+            "statusCode": self.status.as_u16(),
+            "message": self.message,
+            "timestamp": now(),
+            "errorCode": self.code,
+        });
+        (self.status, Json(body)).into_response()
+    }
+}
+
+impl From<WriteError> for HttpError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::NotFound => Self::not_found("not found"),
+            WriteError::Exists | WriteError::Contended => Self::conflict(error.to_string()),
+            WriteError::Store(error) => error.into(),
+            WriteError::Broken(error) => {
+                tracing::error!(%error, "an entity that can't be read");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an entity can't be read")
+            }
+        }
+    }
+}
+
+impl From<StoreError> for HttpError {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(error = format!("{:#}", anyhow::Error::from(error)), "the store");
+        Self::unavailable("the store is away: try again")
+    }
+}
+
+impl From<anyhow::Error> for HttpError {
+    fn from(error: anyhow::Error) -> Self {
+        tracing::error!(error = format!("{error:#}"), "a request failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side")
+    }
+}
