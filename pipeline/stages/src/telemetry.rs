@@ -1,1 +1,95 @@
-//! Metrics, health and logs, in every role.
+//! Metrics and health, in every role: `/metrics`, `/livez`, `/readyz` on one port.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use anyhow::Context;
+use axum::{Router, extract::State, http::StatusCode, routing::get};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+/// Settings of the admin port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where metrics and health are served. Not for the public.
+    pub listen: SocketAddr,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { listen: ([127, 0, 0, 1], 9464).into() }
+    }
+}
+
+/// What must be true before a process is ready, by name. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, bool>>>);
+
+impl Readiness {
+    /// Names something that is not ready yet.
+    pub fn expect(&self, name: &'static str) {
+        self.held().insert(name, false);
+    }
+    /// It is.
+    pub fn ready(&self, name: &'static str) {
+        self.held().insert(name, true);
+    }
+    /// What is not ready.
+    pub fn missing(&self) -> Vec<&'static str> {
+        self.held().iter().filter(|(_, ready)| !**ready).map(|(name, _)| *name).collect()
+    }
+    fn held(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, bool>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Seconds, from half a millisecond to a minute: latencies.
+const SECONDS: [f64; 16] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// Installs the process's recorder.
+///
+/// # Errors
+/// When one is installed already.
+pub fn install() -> anyhow::Result<PrometheusHandle> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_bytes".into()), &[1e2, 1e3, 1e4, 1e5, 1e6, 1e7])?
+        .set_buckets_for_metric(Matcher::Suffix("_messages".into()), &[1.0, 10.0, 100.0, 1e3, 1e4])?
+        .install_recorder()
+        .context("installing the metrics recorder")
+}
+
+/// Serves the admin port until told to stop.
+///
+/// # Errors
+/// When the address is taken.
+pub async fn serve(
+    config: Config,
+    metrics: PrometheusHandle,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let ready = |State(readiness): State<Readiness>| async move {
+        let missing = readiness.missing();
+        match missing.as_slice() {
+            [] => (StatusCode::OK, "ready\n".to_owned()),
+            missing => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join(", "))),
+        }
+    };
+    let router = Router::new()
+        .route("/metrics", get(move || std::future::ready(metrics.render())))
+        .route("/livez", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .with_state(readiness);
+    let listener = tokio::net::TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("telemetry.listen: {} can't be listened on", config.listen))?;
+    axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
+    Ok(())
+}
