@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use rdkafka::ClientConfig;
+use rdkafka::{
+    ClientConfig, ClientContext,
+    consumer::ConsumerContext,
+    error::{KafkaError, RDKafkaErrorCode},
+};
 use serde::{Deserialize, Serialize};
 use tributary_schemas::topic::Topics;
 
@@ -107,6 +111,19 @@ impl Cluster {
         consumer
     }
 }
+
+/// A client context for readers that ask where partitions end: reaching the end is no error worth a log line.
+pub(super) struct ToTheEnd;
+
+impl ClientContext for ToTheEnd {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::warn!(%error, reason, "librdkafka");
+        }
+    }
+}
+
+impl ConsumerContext for ToTheEnd {}
 
 /// A record's greatest size: 8 MiB, so that a 1 MiB provider body passes end to end (design §3).
 const MAX_MESSAGE_BYTES: &str = "8388608";

@@ -9,7 +9,7 @@ use rdkafka::{
     error::KafkaError,
 };
 
-use super::Cluster;
+use super::{Cluster, cluster::ToTheEnd};
 
 /// How long the broker may take to answer a question.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -18,7 +18,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 pub struct LogReader {
     topic: String,
     /// Sees what is committed: its end is the last stable offset.
-    committed: BaseConsumer,
+    committed: BaseConsumer<ToTheEnd>,
     /// Sees everything: its end is the high watermark.
     everything: BaseConsumer,
 }
@@ -29,8 +29,10 @@ impl LogReader {
     /// # Errors
     /// When they can't be made.
     pub fn new(cluster: &Cluster, role: &str, topic: String) -> anyhow::Result<Self> {
-        let committed =
-            cluster.consumer(role, &format!("log-{role}")).set("enable.partition.eof", "true").create()?;
+        let committed = cluster
+            .consumer(role, &format!("log-{role}"))
+            .set("enable.partition.eof", "true")
+            .create_with_context(ToTheEnd)?;
         let everything = cluster
             .consumer(role, &format!("log-{role}"))
             .set("isolation.level", "read_uncommitted")

@@ -17,7 +17,7 @@ use rdkafka::{
 };
 use tokio::sync::watch;
 
-use super::Cluster;
+use super::{Cluster, cluster::ToTheEnd};
 
 /// What a [`View`] keeps of its topic.
 pub trait Table: Send + Sync + 'static {
@@ -60,7 +60,8 @@ impl<T: Table> View<T> {
     pub fn follow(cluster: &Cluster, role: &str, topic: String, table: T) -> anyhow::Result<Self> {
         let mut config = cluster.consumer(role, &format!("view-{role}"));
         config.set("enable.partition.eof", "true");
-        let consumer: BaseConsumer = config.create().context("making a view's consumer")?;
+        let consumer: BaseConsumer<ToTheEnd> =
+            config.create_with_context(ToTheEnd).context("making a view's consumer")?;
         let (report, progress) = watch::channel(Progress::default());
         let stop = Arc::new(AtomicBool::new(false));
         let shared = Arc::new(Shared { table: RwLock::new(table), stop: stop.clone() });
@@ -141,7 +142,7 @@ impl<T> Drop for Shared<T> {
 }
 
 /// Assigns every partition of the topic from its beginning; waits for the topic to exist. `None` when told to stop.
-fn assign_all(consumer: &BaseConsumer, topic: &str, stop: &AtomicBool) -> Option<HashSet<i32>> {
+fn assign_all(consumer: &BaseConsumer<ToTheEnd>, topic: &str, stop: &AtomicBool) -> Option<HashSet<i32>> {
     while !stop.load(Ordering::Relaxed) {
         let found = consumer.fetch_metadata(Some(topic), Duration::from_secs(2)).ok();
         let partitions: HashSet<i32> = found
