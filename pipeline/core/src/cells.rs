@@ -1,6 +1,9 @@
 //! State as timestamped cells: what a store answers, what is not yet applied, and what a batch is about to write
 //! are all the same thing, and of two cells with one key the later timestamp wins (design §6, step 1).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 
 use tributary_schemas::{
