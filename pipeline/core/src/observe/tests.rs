@@ -192,6 +192,8 @@ fn a_native_event_speaks_unless_it_was_told() {
         ("updated after its delete, when nobody knows", "n1+ n4- n5", "cdu", "*"),
         ("created within settle of its delete", "n2- n2'+", "d", "-"),
         ("created anew", "n1+ n2- n3+", "cdc", "*"),
+        ("created anew after a scan has told its delete", "s1a s2- n5+", "cdc", "*"),
+        ("an event that comes after a later one trusts no earlier run", "n3+ n2 s3-", "cu", "*"),
         ("updated within settle of a delete that a scan told", "s1a s2- n2'", "cd", "-"),
         ("a touched record that a scan misses is deleted", "n1+ s2-", "cd", "-"),
         ("a touched record that can't be read stays touched", "s1a n2 s3? s4b", "cu", "b"),

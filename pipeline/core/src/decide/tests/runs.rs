@@ -2,6 +2,7 @@
 
 use tributary_schemas::{
     observation::{Absence, Announce},
+    resource::Action,
     state::State,
 };
 
@@ -173,6 +174,18 @@ fn a_mass_loss_is_doubted_until_the_next_full_run_or_a_release() {
         world.scan_now(0);
         assert_eq!(first + deleted(world.told()), later, "{rule}, later");
     }
+}
+
+#[test]
+fn what_a_native_event_has_just_told_of_is_no_loss() {
+    let mut world = World::told_of(0..30);
+    world.wait(10);
+    (30..50).for_each(|id| world.hear(Action::Created, id));
+    world.told();
+    world.remove([0]);
+    let flight = world.scan(0);
+    world.land(flight);
+    assert_eq!(world.told(), "-0", "the other 20 are not listed yet, which says nothing about them");
 }
 
 #[test]
