@@ -1,1 +1,24 @@
-//! The black-box tests: end to end, simulation, faults, benchmarks.
+//! What the black-box tests share: a deployment of their own made of the real binary, the clients of other people, and
+//! Tryton. Nothing of Tributary's code is used here.
+
+pub mod client;
+pub mod deployment;
+pub mod tryton;
+
+use std::time::Duration;
+
+/// How long anything that must happen may take.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A variable that `tests/run` sets.
+///
+/// # Panics
+/// When it is not set.
+pub fn env(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests by tests/run"))
+}
+
+/// The `tributary` binary.
+pub fn binary() -> String {
+    env("TRIBUTARY_BIN")
+}

@@ -1,0 +1,247 @@
+//! A deployment of a test's own on the shared services: the real binary, with a prefix and a keyspace of its own.
+
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    process::{Output, Stdio},
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, bail};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::Value;
+use tokio::process::{Child, Command};
+
+use crate::{PATIENCE, binary, env};
+
+/// A deployment: its configuration, and the process that runs it.
+pub struct Deployment {
+    folder: tempfile::TempDir,
+    keys: String,
+    prefix: String,
+    control: String,
+    ingest: String,
+    http: Client,
+    process: Option<Child>,
+}
+
+/// A project of a deployment.
+#[derive(Clone)]
+pub struct Project {
+    control: String,
+    http: Client,
+    /// Its API key.
+    pub api_key: String,
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+impl Deployment {
+    /// Makes the topics and the schema by the command line, and starts all stages in one process.
+    ///
+    /// # Errors
+    /// When a step fails, with what the command said.
+    pub async fn start(name: &str) -> anyhow::Result<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+        let prefix = format!("e_{name}_{now}.");
+        let (control, ingest, admin) = (free_port()?, free_port()?, free_port()?);
+        let config = format!(
+            r#"
+[kafka]
+brokers = "{kafka}"
+prefix = "{prefix}"
+[store.cql]
+hosts = ["{cql}"]
+keyspace = "e_{name}_{now}"
+replication = 1
+[telemetry]
+listen = "127.0.0.1:{admin}"
+[ingest]
+listen = "127.0.0.1:{ingest}"
+[poll]
+test_interval_ms = 1000
+test_full_interval_ms = 4000
+[poll.dial]
+allow = ["127.0.0.0/8"]
+[deliver]
+test_retry_scale = 0.1
+[deliver.dial]
+allow = ["127.0.0.0/8"]
+[control]
+listen = "127.0.0.1:{control}"
+public_url = "http://127.0.0.1:{ingest}"
+[control.dial]
+allow = ["127.0.0.0/8"]
+"#,
+            kafka = env("TRIBUTARY_TEST_KAFKA"),
+            cql = env("TRIBUTARY_TEST_CQL"),
+        );
+        std::fs::write(folder.path().join("tributary.toml"), config)?;
+        let mut deployment = Self {
+            folder,
+            keys: String::new(),
+            prefix,
+            control: format!("http://127.0.0.1:{control}"),
+            ingest: format!("http://127.0.0.1:{ingest}"),
+            http: Client::builder().no_proxy().timeout(PATIENCE).build()?,
+            process: None,
+        };
+        let keys = deployment.command(&["keys", "generate"]).await?;
+        deployment.keys = keys.trim().split_once('=').context("TRIBUTARY_KEYS=…")?.1.to_owned();
+        deployment.command(&["topics", "apply", "--replication", "1", "--partitions", "2"]).await?;
+        deployment.command(&["schema", "apply"]).await?;
+        deployment.run().await?;
+        Ok(deployment)
+    }
+
+    /// Starts the process, and waits until the API answers.
+    ///
+    /// # Errors
+    /// When it ends instead.
+    pub async fn run(&mut self) -> anyhow::Result<()> {
+        let mut command = self.tributary(&["run"]);
+        let log = std::fs::File::options().create(true).append(true).open(self.log())?;
+        command.stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
+        self.process = Some(command.spawn().context("starting tributary")?);
+        let begun = Instant::now();
+        while self.http.get(format!("{}/subjects", self.control)).send().await.is_err() {
+            if let Some(process) = &mut self.process
+                && let Some(status) = process.try_wait()?
+            {
+                bail!("tributary run ended with {status}: {}", std::fs::read_to_string(self.log())?);
+            }
+            anyhow::ensure!(begun.elapsed() < PATIENCE, "the API does not answer");
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// What the process has logged so far.
+    pub fn logged(&self) -> String {
+        std::fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    /// kill -9.
+    ///
+    /// # Errors
+    /// When there is no process.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        self.process.take().context("no process")?.kill().await?;
+        Ok(())
+    }
+
+    /// Asks the process to end, and waits until it has, with success.
+    ///
+    /// # Errors
+    /// When it ends badly.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        let mut process = self.process.take().context("no process")?;
+        let pid = process.id().context("it has ended")?.to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().await?;
+        let status = tokio::time::timeout(PATIENCE, process.wait()).await.context("it does not end")??;
+        anyhow::ensure!(status.success(), "it ended with {status}: {}", self.logged());
+        Ok(())
+    }
+
+    /// Runs a command of the binary; gives what it printed.
+    ///
+    /// # Errors
+    /// When it fails, with what it said.
+    pub async fn command(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let Output { status, stdout, stderr } = self.tributary(arguments).output().await?;
+        let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        anyhow::ensure!(status.success(), "tributary {}: {status}\n{stdout}{stderr}", arguments.join(" "));
+        Ok(stdout.into_owned())
+    }
+
+    fn tributary(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.arg("--config").arg(self.folder.path().join("tributary.toml")).args(arguments);
+        command.env("TRIBUTARY_KEYS", &self.keys).stdin(Stdio::null());
+        command
+    }
+
+    /// A topic's full name.
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Where control answers: also the registry's read calls.
+    pub fn control(&self) -> &str {
+        &self.control
+    }
+
+    /// Where providers' webhooks come in.
+    pub fn ingest(&self) -> &str {
+        &self.ingest
+    }
+
+    /// Makes a project.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub async fn project(&self, name: &str) -> anyhow::Result<Project> {
+        let printed = self.command(&["project", "create", "--name", name]).await?;
+        let key =
+            printed.split_whitespace().find(|word| word.starts_with("tr_live_")).context("an API key")?;
+        Ok(Project { control: self.control.clone(), http: self.http.clone(), api_key: key.to_owned() })
+    }
+
+    /// POSTs raw bytes, as a provider does.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub async fn post(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> anyhow::Result<StatusCode> {
+        let mut request = self.http.post(url).header("content-type", "application/json").body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Ok(request.send().await?.status())
+    }
+}
+
+impl Project {
+    /// Calls the API; gives the status and the body.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> anyhow::Result<(StatusCode, Value)> {
+        let mut request =
+            self.http.request(method, format!("{}{path}", self.control)).bearer_auth(&self.api_key);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await?;
+        let status = response.status();
+        let text = response.text().await?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
+    /// Calls the API and expects success.
+    ///
+    /// # Errors
+    /// When the answer is an error, with what it says.
+    pub async fn done(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
+        let (status, answer) = self.call(method.clone(), path, body).await?;
+        anyhow::ensure!(status.is_success(), "{method} {path}: {status} {answer}");
+        Ok(answer)
+    }
+}
