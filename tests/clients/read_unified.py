@@ -18,6 +18,11 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 
 
+def text(moment):
+    """Avro's timestamps come as datetime: RFC 3339, as in the webhooks."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("brokers")
@@ -60,7 +65,7 @@ def main():
                 "headers": {name: (value or b"").decode() for name, value in message.headers() or []},
                 "event": message.value(),
             }
-            print(json.dumps(line, default=str), flush=True)
+            print(json.dumps(line, default=text), flush=True)
             seen += 1
     except KeyboardInterrupt:
         pass

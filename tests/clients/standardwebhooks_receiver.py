@@ -25,7 +25,7 @@ class Receiver(BaseHTTPRequestHandler):
         result = {"verified": True, "id": headers.get("webhook-id"), "body": None}
         try:
             result["body"] = WEBHOOK.verify(raw_body, headers)
-        except WebhookVerificationError as error:
+        except (WebhookVerificationError, ValueError) as error:  # ValueError: a signature that is not base64
             result.update(verified=False, error=str(error))
         self.send_response(200 if result["verified"] else 401)
         self.send_header("content-length", "0")
