@@ -12,7 +12,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-use crate::{PATIENCE, binary, env};
+use crate::{PATIENCE, binary, env, http};
 
 /// A deployment: its configuration, and the process that runs it.
 pub struct Deployment {
@@ -44,7 +44,6 @@ impl Deployment {
     /// # Errors
     /// When a step fails, with what the command said.
     pub async fn start(name: &str) -> anyhow::Result<Self> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let prefix = format!("e_{name}_{now}.");
@@ -87,7 +86,7 @@ allow = ["127.0.0.0/8"]
             prefix,
             control: format!("http://127.0.0.1:{control}"),
             ingest: format!("http://127.0.0.1:{ingest}"),
-            http: Client::builder().no_proxy().timeout(PATIENCE).build()?,
+            http: http()?,
             process: None,
         };
         let keys = deployment.command(&["keys", "generate"]).await?;

@@ -18,6 +18,16 @@ pub fn env(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests by tests/run"))
 }
 
+/// An HTTP client.
+///
+/// # Errors
+/// When it can't be made.
+pub fn http() -> anyhow::Result<reqwest::Client> {
+    // The client comes without a TLS provider of its own; a second installation is refused, which is fine.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?)
+}
+
 /// The `tributary` binary.
 pub fn binary() -> String {
     env("TRIBUTARY_BIN")

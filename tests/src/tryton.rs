@@ -4,7 +4,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::{PATIENCE, env};
+use crate::{env, http};
 
 /// Tryton, as `ops/local/tryton up` starts it.
 pub struct Tryton {
@@ -18,8 +18,7 @@ impl Tryton {
     /// # Errors
     /// When it does not answer.
     pub async fn with_company() -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).gzip(true).build()?;
-        let tryton = Self { url: env("TRIBUTARY_TEST_TRYTON"), http };
+        let tryton = Self { url: env("TRIBUTARY_TEST_TRYTON"), http: http()? };
         if tryton.call("model.company.company.search", json!([[], 0, null, null, {}])).await? == json!([]) {
             let rounding = json!({"__class__": "Decimal", "decimal": "0.01"});
             let euro = json!([[{"name": "Euro", "code": "EUR", "symbol": "E", "digits": 2, "rounding": rounding}], {}]);

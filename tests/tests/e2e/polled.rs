@@ -65,7 +65,7 @@ async fn people_change_in_tryton_and_signed_webhooks_arrive() {
     let mut chain = None;
     for event in ["created", "updated", "updated", "deleted"] {
         let read = reader.json().await.unwrap();
-        let value = read.get("value").unwrap_or(&read);
+        let value = &read["event"];
         assert_eq!(value["event"], format!("hris_employees.{event}"), "{read}");
         if value["record_remote_id"] == ada.to_string() {
             assert_eq!(value["previous_sequence"].as_i64(), chain, "{read}");
