@@ -292,8 +292,19 @@ fn json(body: &Value, path: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    /// Provider, scheme, secret, URL, headers, body, and the second at which it is verified.
+    type Vector = (
+        &'static str,
+        &'static str,
+        &'static str,
+        &'static str,
+        &'static [(&'static str, &'static str)],
+        &'static str,
+        i64,
+    );
+
     /// The schemes of nine providers, with vectors computed by another implementation.
-    const VECTORS: &[(&str, &str, &str, &str, &[(&str, &str)], &str, i64)] = &[
+    const VECTORS: &[Vector] = &[
         (
             "Greenhouse",
             "hmac: {at: {header: signature}, prefix: 'sha256 ', parts: [body]}",

@@ -176,7 +176,6 @@ impl fmt::Debug for KeyRing {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
