@@ -48,10 +48,8 @@ pub fn after(attempt: u32, ended: &Ended, jitter: f64) -> Verdict {
     let least = match ended {
         Ended::Answered { status: 200..=299, .. } => return Verdict::Delivered,
         Ended::Answered { status: 410, .. } => return Verdict::Gone,
-        Ended::Answered { status: 429 | 503, retry_after } => {
-            let asked = retry_after.unwrap_or(Duration::ZERO).min(RETRY_AFTER_MOST);
-            asked.max(OVERLOADED)
-        }
+        Ended::Answered { status: 429, retry_after } => asked(*retry_after).max(OVERLOADED),
+        Ended::Answered { status: 503, retry_after } => asked(*retry_after),
         Ended::Answered { status: 502 | 504, .. } | Ended::TimedOut => OVERLOADED,
         Ended::Answered { .. } | Ended::Failed => Duration::ZERO,
     };
@@ -61,6 +59,10 @@ pub fn after(attempt: u32, ended: &Ended, jitter: f64) -> Verdict {
         RETRY_DELAYS.into_iter().find(|it| it.delay >= least.max(scheduled.delay)).unwrap_or(*scheduled);
     let spread = 0.8 + 0.4 * jitter.clamp(0.0, 1.0);
     Verdict::Retry { topic, wait: topic.delay.mul_f64(spread).max(least) }
+}
+
+fn asked(retry_after: Option<Duration>) -> Duration {
+    retry_after.unwrap_or(Duration::ZERO).min(RETRY_AFTER_MOST)
 }
 
 #[cfg(test)]
@@ -94,6 +96,7 @@ mod tests {
             (10, answered(500, None), "given up"),
             (1, answered(502, None), "5m 300"),
             (1, answered(429, Some(7)), "5m 300"),
+            (1, answered(503, None), "5s 5"),
             (1, answered(503, Some(1_000)), "30m 1800"),
             (2, answered(503, Some(10_000_000)), "24h 86400"),
             (1, Ended::TimedOut, "5m 300"),

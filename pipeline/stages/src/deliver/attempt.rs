@@ -93,12 +93,10 @@ impl Attempter {
 
     /// Returns when the delivery is settled: delivered, refused for good, or parked in a retry topic.
     pub(super) async fn settle(&self, delivery: Delivery, slots: &Semaphore) -> anyhow::Result<()> {
-        let Some(subscriber) = self.subscribers.read().get(&delivery.webhook) else {
-            return Ok(());
+        let subscriber = self.subscribers.read().get(&delivery.webhook);
+        let Some(subscriber) = subscriber.filter(|it| it.webhook.status == WebhookStatus::Enabled) else {
+            return self.skipped(&delivery).await;
         };
-        if subscriber.webhook.status != WebhookStatus::Enabled {
-            return self.skipped(&delivery, &subscriber.webhook).await;
-        }
         let bulkhead = self.bulkhead(&delivery.webhook);
         // A full queue parks: the webhook is slow, and nobody else shall wait for it.
         let Ok(waiting) = bulkhead.waiting.try_acquire() else {
@@ -183,7 +181,7 @@ impl Attempter {
     ) -> anyhow::Result<()> {
         let jitter = rand::rng().random_range(0.0..1.0);
         let verdict = after(delivery.attempt, &found.ended, jitter);
-        let mut attempt = self.record(&delivery, webhook, begun);
+        let mut attempt = self.record(&delivery, begun);
         attempt.error = found.error;
         attempt.status = match found.ended {
             Ended::Answered { status, .. } => Some(status),
@@ -228,11 +226,13 @@ impl Attempter {
         Ok(due)
     }
 
-    /// 410: the subscriber says that the URL is gone.
+    /// 410: the subscriber says that the URL is gone. If it has another one by now, that one is not.
     async fn disable(&self, webhook: &Webhook) -> anyhow::Result<()> {
         ::metrics::counter!(metrics::DISABLED, "reason" => "gone").increment(1);
-        let gone = |webhook: &mut Webhook| {
-            webhook.status = WebhookStatus::Disabled { reason: "gone (410)".into() };
+        let gone = |now: &mut Webhook| {
+            if now.url == webhook.url {
+                now.status = WebhookStatus::Disabled { reason: "gone (410)".into() };
+            }
             Ok::<_, WriteError>(())
         };
         match self.writer.update(&webhook.project, webhook.id.as_str(), gone).await {
@@ -241,18 +241,19 @@ impl Attempter {
         }
     }
 
-    async fn skipped(&self, delivery: &Delivery, webhook: &Webhook) -> anyhow::Result<()> {
-        let mut attempt = self.record(delivery, webhook, (now(), Instant::now()));
+    /// Its webhook is disabled, or there is none any more.
+    async fn skipped(&self, delivery: &Delivery) -> anyhow::Result<()> {
+        let mut attempt = self.record(delivery, (now(), Instant::now()));
         attempt.outcome = AttemptOutcome::SkippedDisabled;
         self.log(attempt).await
     }
 
-    fn record(&self, delivery: &Delivery, webhook: &Webhook, begun: (Timestamp, Instant)) -> Attempt {
+    fn record(&self, delivery: &Delivery, begun: (Timestamp, Instant)) -> Attempt {
         let event = &delivery.event;
         Attempt {
             delivery_id: sign::webhook_id(event.event_id, &delivery.webhook),
             webhook_id: delivery.webhook.clone(),
-            project_id: webhook.project.clone(),
+            project_id: event.project.clone(),
             event_id: event.event_id,
             event: event.event,
             attempt: delivery.attempt,

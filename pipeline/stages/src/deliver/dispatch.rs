@@ -32,12 +32,23 @@ pub(super) struct Dispatcher {
     slots: Arc<Semaphore>,
     unsettled: usize,
     settled: Settled,
-    owned: std::collections::HashSet<Assignment>,
+    /// Our partitions, each with the number of its assignment: what was begun before a partition went away and came
+    /// back says nothing about what is read of it now.
+    owned: std::collections::HashMap<Assignment, u64>,
+    assignments: u64,
     /// Deliveries that are not due yet.
-    early: DelayQueue<(Assignment, i64, Delivery)>,
+    early: DelayQueue<(Place, Delivery)>,
     /// How many wait of each partition; a partition that has any is paused.
     held: std::collections::HashMap<Assignment, usize>,
-    tasks: JoinSet<anyhow::Result<(Assignment, i64)>>,
+    tasks: JoinSet<anyhow::Result<Place>>,
+}
+
+/// Which record, read in which assignment, a delivery is of.
+#[derive(Debug, Clone)]
+struct Place {
+    at: Assignment,
+    assignment: u64,
+    offset: i64,
 }
 
 impl Dispatcher {
@@ -49,6 +60,7 @@ impl Dispatcher {
             unsettled,
             settled: Settled::default(),
             owned: Default::default(),
+            assignments: 0,
             early: DelayQueue::new(),
             held: Default::default(),
             tasks: JoinSet::new(),
@@ -70,13 +82,14 @@ impl Dispatcher {
                     None => anyhow::bail!("the membership of `deliver` has ended"),
                 },
                 Some(due) = self.early.next(), if !self.early.is_empty() => {
-                    let (at, offset, delivery) = due.into_inner();
-                    self.release(&at)?;
-                    self.start(at, offset, delivery);
+                    let (place, delivery) = due.into_inner();
+                    if self.is_current(&place) {
+                        self.release(&place.at)?;
+                        self.start(place, delivery);
+                    }
                 }
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => {
-                    let (at, offset) = ended??;
-                    self.settled.settle(&at, offset);
+                    self.settle(&ended??);
                 }
                 _ = commit.tick() => self.commit()?,
             }
@@ -88,7 +101,10 @@ impl Dispatcher {
 
     async fn hear(&mut self, event: GroupEvent) -> anyhow::Result<()> {
         match event {
-            GroupEvent::Assigned(assigned) => self.owned.extend(assigned),
+            GroupEvent::Assigned(assigned) => {
+                self.assignments += 1;
+                self.owned.extend(assigned.into_iter().map(|at| (at, self.assignments)));
+            }
             GroupEvent::Revoked(revoked, revocation) => {
                 self.drain().await?;
                 let news = self.settled.news();
@@ -105,13 +121,16 @@ impl Dispatcher {
                 }
                 drop(revocation);
             }
-            GroupEvent::Record(record) if !self.owned.contains(&record.at) => {}
-            GroupEvent::Record(record) => self.record(record).await?,
+            GroupEvent::Record(record) => {
+                if let Some(assignment) = self.owned.get(&record.at).copied() {
+                    self.record(record, assignment).await?;
+                }
+            }
         }
         Ok(())
     }
 
-    async fn record(&mut self, record: Incoming) -> anyhow::Result<()> {
+    async fn record(&mut self, record: Incoming, assignment: u64) -> anyhow::Result<()> {
         let deliveries = match self.read(&record) {
             Ok(deliveries) => deliveries,
             Err(reason) => {
@@ -122,16 +141,17 @@ impl Dispatcher {
         };
         self.settled.read(&record.at, record.offset, deliveries.len());
         for delivery in deliveries {
+            let place = Place { at: record.at.clone(), assignment, offset: record.offset };
             let early = delivery.due.since(now());
             if early.is_zero() {
-                self.start(record.at.clone(), record.offset, delivery);
+                self.start(place, delivery);
             } else {
                 let held = self.held.entry(record.at.clone()).or_default();
                 *held += 1;
                 if *held == 1 {
                     self.group.pause(&record.at)?;
                 }
-                self.early.insert((record.at.clone(), record.offset, delivery), early);
+                self.early.insert((place, delivery), early);
             }
         }
         Ok(())
@@ -164,15 +184,22 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn start(&mut self, at: Assignment, offset: i64, delivery: Delivery) {
-        if !self.owned.contains(&at) {
-            return;
-        }
+    fn start(&mut self, place: Place, delivery: Delivery) {
         let (attempter, slots) = (self.attempter.clone(), self.slots.clone());
         self.tasks.spawn(async move {
             attempter.settle(delivery, &slots).await?;
-            Ok((at, offset))
+            Ok(place)
         });
+    }
+
+    fn is_current(&self, place: &Place) -> bool {
+        self.owned.get(&place.at) == Some(&place.assignment)
+    }
+
+    fn settle(&mut self, place: &Place) {
+        if self.is_current(place) {
+            self.settled.settle(&place.at, place.offset);
+        }
     }
 
     fn commit(&mut self) -> anyhow::Result<()> {
@@ -185,8 +212,7 @@ impl Dispatcher {
     async fn drain(&mut self) -> anyhow::Result<()> {
         let end = tokio::time::Instant::now() + DRAIN;
         while let Ok(Some(ended)) = tokio::time::timeout_at(end, self.tasks.join_next()).await {
-            let (at, offset) = ended??;
-            self.settled.settle(&at, offset);
+            self.settle(&ended??);
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Tests that need no services.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod deliver;
 #[path = "../shared/store.rs"]
 mod store;
 
