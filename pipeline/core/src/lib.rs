@@ -3,6 +3,7 @@
 //! Time comes in as a value, and so does everything else that a decision needs.
 
 pub mod address;
+pub mod breaker;
 pub mod cells;
 pub mod decide;
 pub mod lane;

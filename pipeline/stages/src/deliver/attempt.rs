@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -12,6 +12,7 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tributary_core::{
+    breaker::{Breaker, Permit, Prospect},
     retry::{Ended, Verdict, after},
     sign,
 };
@@ -58,6 +59,22 @@ pub(super) struct Attempter {
 struct Bulkhead {
     in_flight: Semaphore,
     waiting: Semaphore,
+    breaker: Mutex<Breaker>,
+}
+
+impl Bulkhead {
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Why a webhook is disabled without anybody asking.
+#[derive(Debug, Clone, Copy)]
+enum Hopeless {
+    /// It answered 410.
+    Gone,
+    /// It has failed for 5 days.
+    Failing,
 }
 
 /// What an attempt found.
@@ -100,11 +117,16 @@ impl Attempter {
         let bulkhead = self.bulkhead(&delivery.webhook);
         // A full queue parks: the webhook is slow, and nobody else shall wait for it.
         let Ok(waiting) = bulkhead.waiting.try_acquire() else {
-            ::metrics::counter!(metrics::PARKED).increment(1);
-            let shortest = RETRY_DELAYS[0];
-            return self.park(delivery, shortest, self.scaled(shortest.delay)).await.map(drop);
+            return self.put_off(delivery, "queue_full").await;
         };
         let in_flight = bulkhead.in_flight.acquire().await?;
+        let others = self.config.per_webhook.saturating_sub(bulkhead.in_flight.available_permits() + 1);
+        let patience = Duration::from_secs(self.config.deadline_seconds);
+        let permit = bulkhead.breaker().ask(now(), others, patience);
+        if permit == Permit::Park {
+            drop((waiting, in_flight));
+            return self.put_off(delivery, "breaker").await;
+        }
         let slot = slots.acquire().await?;
         drop(waiting);
         ::metrics::gauge!(metrics::IN_FLIGHT).increment(1.0);
@@ -112,7 +134,40 @@ impl Attempter {
         let found = self.attempt(&delivery, &subscriber, begun.0).await;
         ::metrics::gauge!(metrics::IN_FLIGHT).decrement(1.0);
         drop((in_flight, slot));
-        self.follow(delivery, &subscriber.webhook, found, begun).await
+        self.follow(delivery, &subscriber.webhook, &bulkhead, found, begun).await
+    }
+
+    /// Parks a delivery that was not tried, in the shortest retry topic: that is no attempt.
+    async fn put_off(&self, delivery: Delivery, reason: &'static str) -> anyhow::Result<()> {
+        ::metrics::counter!(metrics::PARKED, "reason" => reason).increment(1);
+        let shortest = RETRY_DELAYS[0];
+        self.park(delivery, shortest, self.scaled(shortest.delay)).await.map(drop)
+    }
+
+    /// What the attempt means for the webhook as a whole.
+    async fn judge(&self, webhook: &Webhook, bulkhead: &Bulkhead, verdict: Verdict) -> anyhow::Result<()> {
+        match verdict {
+            Verdict::Delivered => {
+                bulkhead.breaker().succeeded();
+                Ok(())
+            }
+            Verdict::Gone => self.disable(webhook, Hopeless::Gone).await,
+            Verdict::Retry { .. } | Verdict::GiveUp => {
+                let prospect = {
+                    let mut breaker = bulkhead.breaker();
+                    let before = breaker.name();
+                    let prospect = breaker.failed(now());
+                    if breaker.name() == "open" && before != "open" {
+                        ::metrics::counter!(metrics::OPENED).increment(1);
+                    }
+                    prospect
+                };
+                match prospect {
+                    Prospect::Hopeful => Ok(()),
+                    Prospect::Hopeless => self.disable(webhook, Hopeless::Failing).await,
+                }
+            }
+        }
     }
 
     async fn attempt(&self, delivery: &Delivery, subscriber: &Subscriber, at: Timestamp) -> Found {
@@ -176,6 +231,7 @@ impl Attempter {
         &self,
         delivery: Delivery,
         webhook: &Webhook,
+        bulkhead: &Bulkhead,
         found: Found,
         begun: (Timestamp, Instant),
     ) -> anyhow::Result<()> {
@@ -196,9 +252,9 @@ impl Attempter {
             let latency = begun.0.since(delivery.event.detected_at).as_secs_f64();
             ::metrics::histogram!(metrics::LATENCY_SECONDS).record(latency);
         }
+        self.judge(webhook, bulkhead, verdict).await?;
         match verdict {
-            Verdict::Delivered | Verdict::GiveUp => {}
-            Verdict::Gone => self.disable(webhook).await?,
+            Verdict::Delivered | Verdict::GiveUp | Verdict::Gone => {}
             Verdict::Retry { topic, wait } => {
                 let next = Delivery { attempt: delivery.attempt + 1, ..delivery };
                 attempt.next_at = Some(self.park(next, topic, self.scaled(wait)).await?);
@@ -226,12 +282,17 @@ impl Attempter {
         Ok(due)
     }
 
-    /// 410: the subscriber says that the URL is gone. If it has another one by now, that one is not.
-    async fn disable(&self, webhook: &Webhook) -> anyhow::Result<()> {
-        ::metrics::counter!(metrics::DISABLED, "reason" => "gone").increment(1);
+    /// Disables a webhook, unless it has another URL by now.
+    async fn disable(&self, webhook: &Webhook, hopeless: Hopeless) -> anyhow::Result<()> {
+        let (label, reason) = match hopeless {
+            Hopeless::Gone => ("gone", "gone (410)"),
+            Hopeless::Failing => ("failing", "failing for 5 days"),
+        };
+        ::metrics::counter!(metrics::DISABLED, "reason" => label).increment(1);
+        tracing::warn!(webhook = webhook.id.as_str(), reason, "webhook disabled");
         let gone = |now: &mut Webhook| {
             if now.url == webhook.url {
-                now.status = WebhookStatus::Disabled { reason: "gone (410)".into() };
+                now.status = WebhookStatus::Disabled { reason: reason.into() };
             }
             Ok::<_, WriteError>(())
         };
@@ -314,7 +375,7 @@ impl Attempter {
         let make = || {
             let (in_flight, waiting) =
                 (Semaphore::new(self.config.per_webhook), Semaphore::new(self.config.queue));
-            Arc::new(Bulkhead { in_flight, waiting })
+            Arc::new(Bulkhead { in_flight, waiting, breaker: Mutex::default() })
         };
         bulkheads.entry(webhook.clone()).or_insert_with(make).clone()
     }
