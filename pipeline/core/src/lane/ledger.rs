@@ -16,6 +16,8 @@ pub struct Recovered {
     pub snapshots: i64,
     /// Everything in the WAL below this has been applied: its end, once the replay is done.
     pub wal_applied: i64,
+    /// What the last commit says has been applied: less than `wal_applied` when something was replayed.
+    pub told: i64,
     /// The greatest timestamp given out: of the metadata and of every record replayed.
     pub last_ts: i64,
 }
@@ -97,7 +99,7 @@ impl Ledger {
             overlay: Cells::default(),
             applying: BTreeMap::new(),
             wal_end: recovered.wal_applied,
-            told: recovered.wal_applied,
+            told: recovered.told,
         }
     }
 
@@ -161,6 +163,12 @@ impl Ledger {
     /// Whether more has been applied than was last committed as applied: worth a commit when the lane is idle.
     pub fn has_news(&self) -> bool {
         self.wal_applied() > self.told
+    }
+
+    /// Takes in that the WAL ends at `end`, and that nothing of this ledger is open: what lies between its last record
+    /// and the end are markers, and what was aborted.
+    pub fn nothing_below(&mut self, end: i64) {
+        self.wal_end = self.wal_end.max(end);
     }
 
     /// Takes in what a transaction committed, and gives what is to be applied to the store: each WAL record with its offset.

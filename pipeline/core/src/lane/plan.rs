@@ -156,7 +156,7 @@ mod tests {
     }
 
     fn ledger() -> Ledger {
-        Ledger::new(3, 1, Recovered { native: 5, snapshots: 2, wal_applied: 100, last_ts: 50 })
+        Ledger::new(3, 1, Recovered { native: 5, snapshots: 2, wal_applied: 100, told: 100, last_ts: 50 })
     }
 
     fn decided(ledger: &Ledger, batch: Vec<Given>, now: i64) -> Plan {
@@ -214,6 +214,21 @@ mod tests {
         ledger.applied(&[101]);
         assert_eq!((ledger.wal_applied(), ledger.lag()), (105, 0));
         assert!(ledger.overlay().is_empty(), "the store has it all");
+    }
+
+    #[test]
+    fn what_was_replayed_and_the_markers_behind_the_last_record_are_told_too() {
+        let recovered = Recovered { native: 5, snapshots: 2, wal_applied: 100, told: 90, last_ts: 50 };
+        let mut ledger = Ledger::new(3, 1, recovered);
+        assert!(
+            ledger.has_news(),
+            "else the log could begin behind what was told, and it would look like a loss"
+        );
+        drop(ledger.commit(decided(&ledger, scan(1, 1).into(), 10).committed(&[100, 101])));
+        ledger.applied(&[100, 101]);
+        assert_eq!(ledger.wal_applied(), 102);
+        ledger.nothing_below(103);
+        assert_eq!(decided(&ledger, vec![], 20).metadata.wal_applied, 103);
     }
 
     #[test]

@@ -72,6 +72,7 @@ pub(super) fn recover(
         native: offset(Twin::Native, native)?,
         snapshots: offset(Twin::Snapshots, snapshots)?,
         wal_applied: end,
+        told: from,
         last_ts,
     };
     let seconds = begun.elapsed().as_secs_f64();
