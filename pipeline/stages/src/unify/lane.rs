@@ -82,7 +82,9 @@ impl Lane {
             let wait = match self.gathering.waiting(now()) {
                 Waiting::ForInput => Duration::from_secs(1),
                 Waiting::Until(until) => until.since(now()),
-                Waiting::Ready => Duration::ZERO,
+                Waiting::Ready if self.has_room() => Duration::ZERO,
+                // What the store has taken is told.
+                Waiting::Ready => Duration::from_secs(1),
             };
             match orders.recv_timeout(wait) {
                 Ok(order) => {
@@ -100,9 +102,9 @@ impl Lane {
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
             }
             if self.gathering.waiting(now()) == Waiting::Ready && self.has_room() {
-                self.batch(&mut producer, &wal)?;
-            } else if self.committed_at.elapsed() > IDLE_COMMIT && self.ledgers.values().any(Ledger::has_news)
-            {
+                self.batch(&mut producer)?;
+            }
+            if self.committed_at.elapsed() > IDLE_COMMIT && self.ledgers.values().any(Ledger::has_news) {
                 self.commit_news(&mut producer, &wal)?;
             }
         }
@@ -175,7 +177,7 @@ impl Lane {
     }
 
     /// Takes a batch, decides it and commits it.
-    fn batch(&mut self, producer: &mut Transactional, wal: &LogReader) -> anyhow::Result<()> {
+    fn batch(&mut self, producer: &mut Transactional) -> anyhow::Result<()> {
         let batch = self.gathering.take(now());
         ::metrics::histogram!(metrics::BATCH).record(batch.len() as f64);
         let taken = batch.len();
@@ -197,13 +199,23 @@ impl Lane {
             }
             Outcome::Unknown => {
                 self.router.took(self.number, taken);
-                self.start_over(producer, wal)?;
+                self.start_over(producer)?;
             }
         }
         Ok(())
     }
 
+    /// Commits what has been applied, also of partitions to which nothing comes any more.
     fn commit_news(&mut self, producer: &mut Transactional, wal: &LogReader) -> anyhow::Result<()> {
+        self.committed_at = Instant::now();
+        for ledger in self.ledgers.values_mut().filter(|ledger| ledger.has_news() && ledger.lag() == 0) {
+            // Nothing of ours is open or unapplied: what else is there are markers and what was aborted. Left out, they
+            // would look like a loss once the log begins after them.
+            match wal.bounds(ledger.partition()) {
+                Ok((_, end)) => ledger.nothing_below(end),
+                Err(error) => tracing::info!(error = format!("{error:#}"), "asking for the end of unify.wal"),
+            }
+        }
         let news = self.ledgers.values().filter(|ledger| ledger.has_news());
         let plans: Vec<(i32, Plan)> = news
             .map(|ledger| (ledger.partition(), plan(ledger, Vec::new(), &mut Cells::default(), now())))
@@ -211,7 +223,7 @@ impl Lane {
         match self.commit(producer, &plans)? {
             Outcome::Committed(offsets) => self.apply(plans, &offsets),
             Outcome::Aborted | Outcome::TooLarge(_) => {}
-            Outcome::Unknown => self.start_over(producer, wal)?,
+            Outcome::Unknown => self.start_over(producer)?,
         }
         Ok(())
     }
@@ -347,8 +359,7 @@ impl Lane {
         Ok(Outgoing { topic: topics.unify_dead(), payload, ..Outgoing::default() })
     }
 
-    fn told(&mut self, plans: &[(i32, Plan)]) {
-        self.committed_at = Instant::now();
+    fn told(&self, plans: &[(i32, Plan)]) {
         for step in plans.iter().flat_map(|(_, plan)| &plan.steps) {
             let twin = match step.wal.input.twin {
                 Twin::Native => "native",
@@ -391,24 +402,19 @@ impl Lane {
                 router.tell(lane, Order::Applied { partition, epoch, offsets, outcome });
             });
         }
-        self.committed_at = Instant::now();
     }
 
     /// After a transaction whose outcome is not known: a new producer with the same id, which ends the old transaction one
     /// way or the other, and then recovery. Never guess.
-    fn start_over(&mut self, producer: &mut Transactional, wal: &LogReader) -> anyhow::Result<()> {
+    fn start_over(&mut self, producer: &mut Transactional) -> anyhow::Result<()> {
         let partitions: Vec<(i32, u64)> =
             self.ledgers.values().map(|ledger| (ledger.partition(), ledger.epoch())).collect();
         for (partition, _) in &partitions {
-            self.twins.stop(*partition)?;
             self.drop_partition(*partition);
         }
         *producer = Transactional::new(&self.shared.cluster, &self.name).context("making a new producer")?;
-        for (partition, epoch) in partitions {
-            if self.router.is_ours(partition, epoch) {
-                self.recover(wal, partition, epoch)?;
-            }
-        }
+        // Messages that were read before still wait in the mailbox: they may not come in front of the recovered offset.
+        self.router.recover_again(partitions);
         Ok(())
     }
 }

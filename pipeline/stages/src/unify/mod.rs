@@ -127,9 +127,11 @@ impl Unify {
                 // `send_offsets_to_transaction` ignores its timeout: a stuck producer can only be abandoned with its process.
                 break Err(anyhow::anyhow!("lane {stuck} has been in one transaction for too long"));
             }
+            router.begin_again(&twins)?;
+            router.release(&twins)?;
             match twins.poll(Duration::from_millis(5)) {
                 Ok(Some(message)) => router.route(&twins, message)?,
-                Ok(None) => router.release(&twins)?,
+                Ok(None) => {}
                 Err(error) => break Err(error),
             }
         };

@@ -50,6 +50,8 @@ struct Held {
     /// The assignment under which a partition is ours. It grows with each, so that messages of an older one are known.
     epochs: HashMap<i32, u64>,
     ours: HashSet<i32>,
+    /// Partitions that are to be recovered again, each with the assignment it was held under.
+    again: Vec<(i32, u64)>,
 }
 
 /// A transaction that takes longer than this is stuck (design §6).
@@ -108,6 +110,26 @@ impl Router {
             .filter(|partition| self.number_of(*partition) == number)
             .collect();
         twins.flow(&of_lane, flow)
+    }
+
+    /// Asks for partitions to be recovered again, from what the broker says is committed.
+    pub(super) fn recover_again(&self, partitions: Vec<(i32, u64)>) {
+        self.held().again.extend(partitions);
+    }
+
+    /// Stops what is to be recovered again, and gives it to its lane as a new assignment.
+    ///
+    /// To be called by the thread that polls: between the stop and the new number no message can be read, so what was read
+    /// before is known by its number, and can't be taken for what follows the recovered offset.
+    pub(super) fn begin_again(&self, twins: &Twins) -> anyhow::Result<()> {
+        let again = std::mem::take(&mut self.held().again);
+        for (partition, epoch) in again {
+            if self.is_ours(partition, epoch) {
+                twins.stop(partition)?;
+                self.assigned(&[partition]);
+            }
+        }
+        Ok(())
     }
 
     /// Notes that a lane took messages out of its mailbox and decided or dropped them.
