@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use scylla::{
+    client::session_builder::SessionBuilder,
+    value::{CqlValue, Row},
+};
 use tokio_util::sync::CancellationToken;
 use tributary_connectors::Catalog;
 use tributary_schemas::{
@@ -40,6 +44,7 @@ pub(crate) async fn keyspace(name: &str) -> cql::Config {
 }
 
 pub(crate) struct Deployment {
+    keyspace: cql::Config,
     pub(crate) cluster: Cluster,
     pub(crate) stores: Stores,
     pub(crate) publisher: Publisher,
@@ -52,6 +57,10 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    pub(crate) fn new(task: tokio::task::JoinHandle<anyhow::Result<()>>, stop: CancellationToken) -> Self {
+        Self { stop, task }
+    }
+
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap().unwrap();
@@ -70,9 +79,10 @@ impl Deployment {
         let wanted = topics::read(topics::BUILT_IN, cluster.topics(), overrides).unwrap();
         topics::apply(&cluster, &wanted).await.unwrap();
         assert_eq!(topics::check(&cluster, &wanted).await.unwrap(), [], "applying is all there is to do");
-        let stores = Stores::open(&StoreConfig::Cql(keyspace(name).await)).await.unwrap();
+        let keyspace = keyspace(name).await;
+        let stores = Stores::open(&StoreConfig::Cql(keyspace.clone())).await.unwrap();
         let publisher = Publisher::new(&cluster, "test").unwrap();
-        Self { cluster, stores, publisher }
+        Self { keyspace, cluster, stores, publisher }
     }
 
     /// Starts unify as instance `instance`.
@@ -89,6 +99,29 @@ impl Deployment {
         let key = account.as_bytes().to_vec().into();
         let record = Outgoing { topic, key, payload: Some(payload.into()), ..Default::default() };
         self.publisher.send(record).await.unwrap();
+    }
+
+    /// Every value of every table, one after the other.
+    pub(crate) async fn dump(&self) -> Vec<u8> {
+        let session = SessionBuilder::new().known_nodes(&self.keyspace.hosts).build().await.unwrap();
+        let keyspace = &self.keyspace.keyspace;
+        let tables = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?";
+        let tables = session.query_unpaged(tables, (keyspace,)).await.unwrap().into_rows_result().unwrap();
+        let mut dump = Vec::new();
+        for (table,) in tables.rows::<(String,)>().unwrap().map(Result::unwrap) {
+            let rows = session.query_unpaged(format!("SELECT * FROM {keyspace}.{table}"), ()).await.unwrap();
+            let rows = rows.into_rows_result().unwrap();
+            for row in rows.rows::<Row>().unwrap().map(Result::unwrap) {
+                for value in row.columns.into_iter().flatten() {
+                    match value {
+                        CqlValue::Blob(bytes) => dump.extend(bytes),
+                        other => dump.extend(format!("{other:?}").into_bytes()),
+                    }
+                    dump.push(0);
+                }
+            }
+        }
+        dump
     }
 
     /// A `read_committed` reader of a topic, from its beginning.

@@ -5,6 +5,7 @@
 mod store;
 
 mod deployment;
+mod poll;
 mod unify;
 
 use deployment::{env, keyspace};
