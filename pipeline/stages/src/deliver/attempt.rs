@@ -188,7 +188,12 @@ impl Attempter {
             Err(DialError::Timeout) => {
                 Found { ended: Ended::TimedOut, error: Some("no answer in time".into()) }
             }
-            Err(error) => failed(error.to_string()),
+            // Where an inside name leads is nobody's business outside.
+            Err(DialError::Refused(refused)) => {
+                tracing::info!(webhook = delivery.webhook.as_str(), %refused, "not dialled");
+                failed("the URL does not lead to an address that may be called".into())
+            }
+            Err(error @ DialError::Failed(_)) => failed(error.to_string()),
         }
     }
 
