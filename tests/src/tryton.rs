@@ -8,25 +8,29 @@ use crate::{env, http};
 
 /// Tryton, as `ops/local/tryton up` starts it.
 pub struct Tryton {
+    name: String,
     url: String,
     http: reqwest::Client,
 }
 
 impl Tryton {
-    /// Finds the instance that the tests have, and makes a company in it if there is none.
+    /// Starts an instance of a test's own, with a company in it. `tests/run` stops it.
     ///
     /// # Errors
-    /// When it does not answer.
-    pub async fn with_company() -> anyhow::Result<Self> {
-        let tryton = Self { url: env("TRIBUTARY_TEST_TRYTON"), http: http()? };
-        if tryton.call("model.company.company.search", json!([[], 0, null, null, {}])).await? == json!([]) {
-            let rounding = json!({"__class__": "Decimal", "decimal": "0.01"});
-            let euro = json!([[{"name": "Euro", "code": "EUR", "symbol": "E", "digits": 2, "rounding": rounding}], {}]);
-            let euro = tryton.call("model.currency.currency.create", euro).await?;
-            let party = tryton.call("model.party.party.create", json!([[{"name": "Acme GmbH"}], {}])).await?;
-            let company = json!([[{"party": party[0], "currency": euro[0]}], {}]);
-            tryton.call("model.company.company.create", company).await?;
-        }
+    /// When it does not start.
+    pub async fn of_its_own(name: &str) -> anyhow::Result<Self> {
+        let up = ["up", "--name", name, "--port", "auto", "--fresh"];
+        let output = Command::new(env("TRIBUTARY_TEST_TRYTON_LAUNCHER")).args(up).output().await?;
+        let printed = String::from_utf8(output.stdout)?;
+        let url = printed.trim().split_once('=').context("TRIBUTARY_TRYTON=…")?.1.to_owned();
+        let tryton = Self { name: name.to_owned(), url, http: http()? };
+        let rounding = json!({"__class__": "Decimal", "decimal": "0.01"});
+        let euro =
+            json!([[{"name": "Euro", "code": "EUR", "symbol": "E", "digits": 2, "rounding": rounding}], {}]);
+        let euro = tryton.call("model.currency.currency.create", euro).await?;
+        let party = tryton.call("model.party.party.create", json!([[{"name": "Acme GmbH"}], {}])).await?;
+        let company = json!([[{"party": party[0], "currency": euro[0]}], {}]);
+        tryton.call("model.company.company.create", company).await?;
         Ok(tryton)
     }
 
@@ -78,7 +82,7 @@ impl Tryton {
     /// # Errors
     /// When the database can't be written.
     pub async fn let_end_date_pass(&self, employee: u64) -> anyhow::Result<()> {
-        let file = format!("{}/tryton/hris.sqlite", env("TRIBUTARY_LOCAL"));
+        let file = format!("{}/{}/hris.sqlite", env("TRIBUTARY_LOCAL"), self.name);
         let code = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1], timeout=30); \
                     c.execute('update company_employee set end_date=? where id=?', ('2024-12-31', sys.argv[2])); c.commit()";
         let status = Command::new(env("TRIBUTARY_TEST_PYTHON"))

@@ -20,7 +20,7 @@ fn of(body: &Value, event: &str, employee: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_change_in_tryton_and_signed_webhooks_arrive() {
-    let tryton = Tryton::with_company().await.unwrap();
+    let tryton = Tryton::of_its_own("polled").await.unwrap();
     let before = tryton.hire("Grace Hopper", "grace@acme.example").await.unwrap();
     let deployment = Deployment::start("tryton").await.unwrap();
     let project = deployment.project("Acme").await.unwrap();
