@@ -69,6 +69,16 @@ impl Tryton {
         self.call("model.party.party.write", json!([[party], {"name": name}, {}])).await.map(drop)
     }
 
+    /// Attaches a file to a party.
+    ///
+    /// # Errors
+    /// When Tryton refuses.
+    pub async fn attach(&self, party: u64, name: &str) -> anyhow::Result<()> {
+        let data = json!({"__class__": "bytes", "base64": "aGVsbG8gY29udHJhY3Q="});
+        let file = json!([[{"name": name, "resource": format!("party.party,{party}"), "type": "data", "data": data}], {}]);
+        self.call("model.ir.attachment.create", file).await.map(drop)
+    }
+
     /// Deletes an employee's row.
     ///
     /// # Errors

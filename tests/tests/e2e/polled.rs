@@ -89,3 +89,37 @@ async fn people_change_in_tryton_and_signed_webhooks_arrive() {
     }
     deployment.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_resource_of_tryton_is_scanned_and_its_deltas_too() {
+    let tryton = Tryton::of_its_own("resources").await.unwrap();
+    let (_, party) = tryton.hire("Grace Hopper", "grace@acme.example").await.unwrap();
+    tryton.attach(party, "contract.txt").await.unwrap();
+    let deployment = Deployment::start("resources").await.unwrap();
+    let project = deployment.project("Acme").await.unwrap();
+    let wishes = json!({"topics": [{"events": ["*"]}]});
+    project.done(Method::PUT, "/topics", Some(wishes)).await.unwrap();
+    let account = json!({"provider": "tryton", "setup": tryton.setup()});
+    let account = project.done(Method::POST, "/accounts", Some(account)).await.unwrap();
+    let path = format!("/accounts/{}/schedules", account["id"].as_str().unwrap());
+    // A delta has run when the last run is not the last full scan.
+    let ran = |it: &Value| !it["last_full_scan_at"].is_null() && it["last_run_at"] != it["last_full_scan_at"];
+    let schedules = loop {
+        let found = project.done(Method::GET, &path, None).await.unwrap()["data"].as_array().unwrap().clone();
+        assert!(found.iter().all(|it| it["last_error"].is_null()), "{found:?}");
+        if found.iter().all(ran) {
+            break found;
+        }
+    };
+    let known: Vec<_> =
+        schedules.iter().map(|it| (it["resource"].as_str().unwrap(), it["records_known"].as_u64())).collect();
+    let expected = [
+        ("hris_employees", Some(1)),
+        ("hris_employments", Some(1)),
+        ("crm_accounts", Some(2)),
+        ("crm_contacts", Some(1)),
+        ("documents_files", Some(1)),
+    ];
+    assert_eq!(known, expected);
+    deployment.stop().await.unwrap();
+}

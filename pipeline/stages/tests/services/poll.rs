@@ -307,3 +307,42 @@ async fn refused_credentials_turn_the_account_to_error_and_say_so() {
     assert_eq!((found.status, found.status_reasons.len()), (AccountStatus::Error, 1));
     poll.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_grows_past_the_mark_and_loses_its_last_record_without_a_wrong_event() {
+    let world = World::new("grows").await;
+    world.provider.employ(1..=5, "Jane");
+    world.wish().await;
+    let (poll, unify) = (world.poll(), world.deployment.unify(0));
+    let mut events = world.deployment.unified(Resource::HrisEmployees);
+    let account = world.link().await;
+    world.until(&account, "the baseline lands", |state| state.full.is_some()).await;
+    world.provider.employ(6..=10_000, "Jane");
+    let mut seen = std::collections::HashSet::new();
+    for _ in 6..=10_000 {
+        let event = events.event().await;
+        assert_eq!(event.event.to_string(), "hris_employees.created", "{event:?}");
+        assert_eq!(event.previous_sequence, None, "{event:?}");
+        assert!(seen.insert(format!("{:?}", event.subject)), "{event:?}");
+    }
+    let ranges = world.deployment.stores.state.ranges(&account, Resource::HrisEmployees).await.unwrap();
+    assert!(ranges.head.unwrap().bits.get() > 0, "it was cut finer: {:?}", ranges.head);
+    // One goes: nothing else is told, though the ranges have just been moved.
+    world.provider.employees.lock().unwrap().remove(&77);
+    let gone = events.event().await;
+    assert_eq!(gone.event.to_string(), "hris_employees.deleted", "{gone:?}");
+    poll.stop().await;
+    unify.stop().await;
+
+    let world = World::new("last").await;
+    world.provider.employ([1], "Jane");
+    world.wish().await;
+    let (poll, unify) = (world.poll(), world.deployment.unify(0));
+    let mut events = world.deployment.unified(Resource::HrisEmployees);
+    let account = world.link().await;
+    world.until(&account, "the baseline lands", |state| state.full.is_some()).await;
+    world.provider.employees.lock().unwrap().clear();
+    assert_eq!(events.event().await.event.to_string(), "hris_employees.deleted");
+    poll.stop().await;
+    unify.stop().await;
+}
