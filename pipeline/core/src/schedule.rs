@@ -39,9 +39,9 @@ pub struct PollState {
     /// When it failed.
     #[serde(default)]
     pub failed_at: Option<Timestamp>,
-    /// When the next run is due, as last planned.
+    /// The provider asked us to wait until then.
     #[serde(default)]
-    pub next_due: Option<Timestamp>,
+    pub not_before: Option<Timestamp>,
 }
 
 /// Whether a resource is wanted.
@@ -152,7 +152,7 @@ impl PollState {
             failures: 0,
             error: None,
             failed_at: None,
-            next_due: None,
+            not_before: None,
         }
     }
 
@@ -196,13 +196,15 @@ impl PollState {
         self.failures = 0;
         self.error = None;
         self.failed_at = None;
+        self.not_before = None;
     }
 
-    /// Notes that a run failed.
-    pub fn failed(&mut self, at: Timestamp, error: String) {
+    /// Notes that a run failed, and how long the provider asked us to wait, if it did.
+    pub fn failed(&mut self, at: Timestamp, error: String, not_before: Option<Timestamp>) {
         self.failures = self.failures.saturating_add(1);
         self.error = Some(error);
         self.failed_at = Some(at);
+        self.not_before = not_before;
     }
 }
 
@@ -229,7 +231,8 @@ pub fn next(
     now: Timestamp,
     jitter: f64,
 ) -> Next {
-    if let Some(until) = backing_off(state, cadence, jitter).filter(|until| *until > now) {
+    let until = backing_off(state, cadence, jitter).max(state.not_before);
+    if let Some(until) = until.filter(|until| *until > now) {
         return Next::At(until);
     }
     match state.asked {
@@ -362,12 +365,15 @@ mod tests {
         let mut state = scanned(9);
         let mut waits = Vec::new();
         for _ in 0..6 {
-            state.failed(minute(10), "away".into());
+            state.failed(minute(10), "away".into(), None);
             let Next::At(at) = next(&state, &cadence(Delta::Possible), V1, minute(10), 0.5) else {
                 panic!("it backs off");
             };
             waits.push(at.since(minute(10)).as_secs());
         }
         assert_eq!(waits, [30, 60, 120, 240, 300, 300]);
+        state.failed(minute(10), "busy".into(), Some(minute(70)));
+        let next = next(&state, &cadence(Delta::Possible), V1, minute(10), 0.5);
+        assert_eq!(next, Next::At(minute(70)), "what the provider asks for counts");
     }
 }

@@ -1,9 +1,10 @@
 //! Runs scans and deltas: what lands is complete, and holds no polled field (design §4, §5).
 //!
-//! Whoever owns a partition of `control.accounts` schedules its accounts ([`schedule`]); a run lists a resource
-//! ([`listing`]), hashes what it reads and lands it ([`run`]). What is due, and how a scan is compared, is decided in
+//! Whoever owns a partition of `control.accounts` schedules its accounts (`schedule`) and looks what is due (`attend`); a
+//! run lists a resource (`listing`), hashes what it reads and lands it (`run`). What is due, and how a scan is compared, is decided in
 //! `tributary_core::{schedule, scan}`.
 
+mod attend;
 pub mod interest;
 mod listing;
 pub mod metrics;
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tributary_connectors::Catalog;
 
-use self::{interest::Interests, run::Runner, schedule::Scheduler};
+use self::{attend::Runner, interest::Interests, schedule::Scheduler};
 use crate::{
     dial::{self, Dialer},
     entity::Writer,

@@ -21,9 +21,9 @@ use tributary_schemas::{
 };
 
 use super::{
+    attend::{Attended, Runner},
     interest::Interests,
     metrics,
-    run::{Attended, Runner},
 };
 use crate::{
     clock::now,

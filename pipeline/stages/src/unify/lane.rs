@@ -185,7 +185,7 @@ impl Lane {
         for (partition, messages) in by_partition(&batch) {
             plans.push((partition, self.decide(partition, messages)?));
         }
-        match self.commit(producer, &plans)? {
+        match self.commit(producer, &plans, &batch)? {
             Outcome::Committed(offsets) => {
                 self.router.took(self.number, taken);
                 self.too_large.clear();
@@ -220,7 +220,7 @@ impl Lane {
         let plans: Vec<(i32, Plan)> = news
             .map(|ledger| (ledger.partition(), plan(ledger, Vec::new(), &mut Cells::default(), now())))
             .collect();
-        match self.commit(producer, &plans)? {
+        match self.commit(producer, &plans, &[])? {
             Outcome::Committed(offsets) => self.apply(plans, &offsets),
             Outcome::Aborted | Outcome::TooLarge(_) => {}
             Outcome::Unknown => self.start_over(producer)?,
@@ -268,7 +268,12 @@ impl Lane {
     }
 
     /// One Kafka transaction: events, WAL records, dead letters, and the offsets of both twins of every partition.
-    fn commit(&self, producer: &Transactional, plans: &[(i32, Plan)]) -> anyhow::Result<Outcome> {
+    fn commit(
+        &self,
+        producer: &Transactional,
+        plans: &[(i32, Plan)],
+        batch: &[Received<TwinMessage>],
+    ) -> anyhow::Result<Outcome> {
         let mut records = Vec::new();
         let mut wal_records = Vec::new();
         let mut positions = Vec::new();
@@ -288,7 +293,9 @@ impl Lane {
                 }
                 if let Some(dead) = &step.dead {
                     positions.push(step.wal.input);
-                    records.push(self.dead_letter(step.wal.input, dead)?);
+                    let dead_message = batch.iter().find(|received| received.position == step.wal.input);
+                    let account = dead_message.map(|received| received.message.key.clone());
+                    records.push(self.dead_letter(step.wal.input, account.unwrap_or_default(), dead)?);
                 }
                 positions.push(step.wal.input);
                 wal_records.push(records.len());
@@ -338,7 +345,12 @@ impl Lane {
         }
     }
 
-    fn dead_letter(&self, position: InputPosition, dead: &Dead) -> anyhow::Result<Outgoing> {
+    fn dead_letter(
+        &self,
+        position: InputPosition,
+        account: Vec<u8>,
+        dead: &Dead,
+    ) -> anyhow::Result<Outgoing> {
         let topics = self.shared.cluster.topics();
         let topic = match position.twin {
             Twin::Native => topics.ingest_native(),
@@ -356,7 +368,7 @@ impl Lane {
             "message set aside"
         );
         let payload = Some(serde_json::to_vec(&letter)?.into());
-        Ok(Outgoing { topic: topics.unify_dead(), payload, ..Outgoing::default() })
+        Ok(Outgoing { topic: topics.unify_dead(), key: account.into(), payload, ..Outgoing::default() })
     }
 
     fn told(&self, plans: &[(i32, Plan)]) {

@@ -169,7 +169,9 @@ async fn a_native_request_speaks_once_and_what_can_t_be_read_is_set_aside() {
     assert_eq!(updated.event.to_string(), "hris_employments.updated", "the second d1 was silent");
     assert_eq!(updated.previous_sequence, Some(created.sequence));
     for reason in ["undecodable", "unmappable"] {
-        let letter: serde_json::Value = serde_json::from_slice(&dead.next().await.payload.unwrap()).unwrap();
+        let record = dead.next().await;
+        assert_eq!(&record.key[..], b"a", "a dead letter has its account's key");
+        let letter: serde_json::Value = serde_json::from_slice(&record.payload.unwrap()).unwrap();
         assert_eq!(letter["reason"], reason, "{letter}");
     }
     unify.stop().await;
