@@ -92,7 +92,12 @@ def command_of(pid):
     """The command line of a process; empty for one that has ended."""
     if pathlib.Path("/proc/self").exists():
         try:
-            return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            line = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+            # In the middle of its exec a process has no command line yet; one that has ended (Z) never has one again.
+            while not line and ") Z " not in pathlib.Path(f"/proc/{pid}/stat").read_text():
+                time.sleep(0.01)
+                line = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+            return line.replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             return ""
     ps = subprocess.run(["ps", "-ww", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False)
