@@ -1,6 +1,6 @@
 //! A deployment of a test's own on the shared services: a prefix for its topics, a keyspace for its state.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use scylla::{
     client::session_builder::SessionBuilder,
@@ -18,7 +18,7 @@ use tributary_stages::{
         Cluster, Config as KafkaConfig, From, Group, GroupConfig, GroupEvent, Incoming, Outgoing, Publisher,
         topics::{self, Overrides},
     },
-    store::{Config as StoreConfig, Stores, cql},
+    store::{Config as StoreConfig, StateStore, Stores, cql},
     unify::{self, Unify},
 };
 
@@ -87,10 +87,15 @@ impl Deployment {
 
     /// Starts unify as instance `instance`.
     pub(crate) fn unify(&self, instance: u32) -> Running {
+        self.unify_on(instance, self.stores.state.clone())
+    }
+
+    /// Starts unify with a state store of the test's own.
+    pub(crate) fn unify_on(&self, instance: u32, state: Arc<dyn StateStore>) -> Running {
         let config = unify::Config { instance, ..Default::default() };
         let runtime = tokio::runtime::Handle::current();
         let catalog = Catalog::built_in().unwrap();
-        let unify = Unify::build(config, self.cluster.clone(), self.stores.state.clone(), catalog, runtime);
+        let unify = Unify::build(config, self.cluster.clone(), state, catalog, runtime);
         let stop = CancellationToken::new();
         Running { task: tokio::spawn(unify.run(stop.clone())), stop }
     }

@@ -1,11 +1,11 @@
 //! unify against real Kafka and a real database.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tributary_core::cells::{CellKey, CellValue, Want};
+use tributary_core::cells::{Cell, CellKey, CellValue, Want};
 use tributary_schemas::{
     codec,
-    id::{Bits, ProjectionVersion, RecordHash, RemoteId, RunId},
+    id::{AccountId, Bits, ProjectionVersion, RecordHash, RemoteId, RunId},
     observation::{
         Absence, Announce, Baseline, Content, DeliveryId, Listed, NativePayload, NativeRequest, RangeListing,
         Run, Snapshot, Source, Summary,
@@ -13,7 +13,9 @@ use tributary_schemas::{
     resource::{Mode, Resource},
     state::Bucket,
     time::Timestamp,
+    wal::Mutation,
 };
+use tributary_stages::store::{Ranges, StateStore, StoreError};
 
 use crate::deployment::{Deployment, PATIENCE};
 
@@ -202,5 +204,73 @@ async fn a_deleted_account_s_late_scan_leaves_no_row_and_no_event() {
     let ranges =
         deployment.stores.state.ranges(&"a".parse().unwrap(), Resource::HrisEmployees).await.unwrap();
     assert_eq!((ranges.head, ranges.rows), (None, vec![]));
+    unify.stop().await;
+}
+
+/// A store that takes writes and never finishes them: its process dies between commit and apply.
+struct Stuck(Arc<dyn StateStore>);
+
+#[async_trait::async_trait]
+impl StateStore for Stuck {
+    async fn read(&self, wants: &[Want]) -> Result<Vec<Cell>, StoreError> {
+        self.0.read(wants).await
+    }
+    async fn apply(&self, mutations: &[(i64, Mutation)]) -> Result<(), StoreError> {
+        if mutations.is_empty() { Ok(()) } else { std::future::pending().await }
+    }
+    async fn ranges(&self, account: &AccountId, resource: Resource) -> Result<Ranges, StoreError> {
+        self.0.ranges(account, resource).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_committed_but_not_applied_is_replayed() {
+    let deployment = Deployment::new("replay").await;
+    let mut events = deployment.unified(Resource::HrisEmployees);
+    let first = deployment.unify_on(0, Arc::new(Stuck(deployment.stores.state.clone())));
+    scan(&deployment, "a", 1, &[("1", 1)]).await;
+    let created = events.event().await;
+    // What it has announced it knows itself, though the store does not.
+    scan(&deployment, "a", 2, &[("1", 2)]).await;
+    let updated = events.event().await;
+    assert_eq!(updated.previous_sequence, Some(created.sequence));
+    let ranges =
+        deployment.stores.state.ranges(&"a".parse().unwrap(), Resource::HrisEmployees).await.unwrap();
+    assert_eq!((ranges.head, ranges.rows), (None, vec![]), "nothing was applied");
+    first.stop().await;
+
+    let second = deployment.unify(0);
+    scan(&deployment, "a", 3, &[("1", 2)]).await;
+    scan(&deployment, "a", 4, &[("1", 3)]).await;
+    let next = events.event().await;
+    assert_eq!((next.event.action.name(), next.previous_sequence), ("updated", Some(updated.sequence)));
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_too_large_for_its_topic_is_set_aside_and_the_batch_goes_on() {
+    let deployment = Deployment::new("large").await;
+    let topics = deployment.cluster.topics().clone();
+    let mut events = deployment.unified(Resource::HrisEmployments);
+    let mut dead = deployment.reader(topics.unify_dead());
+    // The body goes into the event twice: as raw_event, and what of it maps as event_data.
+    let body = |id: u32, title: &str| {
+        format!(r#"{{"type":"employment.created","employment":{{"id":{id},"job_title":"{title}"}}}}"#)
+    };
+    for (id, title) in [(1, "Engineer".to_owned()), (2, "x".repeat(5 << 20)), (3, "Analyst".to_owned())] {
+        let request = native("a", &format!("d{id}"), &body(id, &title));
+        deployment.publish(topics.ingest_native(), "a", codec::encode(&request)).await;
+    }
+    let unify = deployment.unify(0);
+    for id in ["1", "3"] {
+        let event = events.event().await;
+        assert!(
+            format!("{:?}", event.subject).contains(&format!("RemoteId({id:?})")),
+            "{id}: {:?}",
+            event.event_id
+        );
+    }
+    let letter: serde_json::Value = serde_json::from_slice(&dead.next().await.payload.unwrap()).unwrap();
+    assert_eq!(letter["reason"], "too_large", "{letter}");
     unify.stop().await;
 }
