@@ -136,6 +136,38 @@ impl Cells {
         other.cells().for_each(|cell| self.absorb(cell));
     }
 
+    /// Copies what is wanted of these into `to`, with what was removed.
+    pub fn pick<'a>(&self, wants: impl IntoIterator<Item = &'a Want>, to: &mut Cells) {
+        let cell =
+            |key: CellKey, stamped: &Stamped| Cell { key, ts: stamped.ts, value: stamped.value.clone() };
+        for want in wants {
+            let (records, row) = match want {
+                Want::Cell(CellKey::Record(bucket, record)) => ((bucket, *record..=*record), None),
+                Want::Cell(key) => {
+                    if let Some(stamped) = self.others.get(key) {
+                        to.absorb(cell(key.clone(), stamped));
+                    }
+                    continue;
+                }
+                Want::Slice(bucket) => (
+                    (bucket, RecordKey([0; 16])..=RecordKey([0xff; 16])),
+                    Some(CellKey::Range(bucket.clone())),
+                ),
+            };
+            let (bucket, keys) = records;
+            let from = (bucket.clone(), *keys.start());
+            let until = (bucket.clone(), *keys.end());
+            for ((bucket, record), stamped) in self.records.range(from..=until) {
+                to.absorb(cell(CellKey::Record(bucket.clone(), *record), stamped));
+            }
+            if let Some(key) = row
+                && let Some(stamped) = self.others.get(&key)
+            {
+                to.absorb(cell(key, stamped));
+            }
+        }
+    }
+
     /// Takes in what a mutation writes at `ts`.
     pub fn mutate(&mut self, ts: i64, mutation: &Mutation) {
         if let Some(cell) = written(ts, mutation) {

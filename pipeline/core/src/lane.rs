@@ -1,14 +1,517 @@
-//! The transaction protocol of unify (design §6), without doing it.
+//! The transaction protocol of unify (design §6), without doing it: [`Lane::on`] takes in what happened and says what
+//! is to be done. Production's shell and the simulation both drive this, and neither knows the order of steps.
 //!
-//! A lane owns a few partitions. For each it keeps a [`Ledger`]: where the twins are read, what has been announced but
-//! not applied, and the timestamps given out. A [`Gathering`] decides what goes into the next batch; [`plan`] decides
-//! the batch; the shell commits it in one Kafka transaction and hands the plan back as [`Committed`], which is the only
-//! way to state that may be applied. Nothing here does I/O, and time comes in as a value.
+//! A lane owns a few partitions. Each is recovered first ([`Recovery`]), then read; of what it reads it keeps a
+//! [`Ledger`]: where the twins stand, what has been announced but not applied, and the timestamps given out. A
+//! [`Gathering`] decides what goes into the next batch; [`plan`] decides the batch. Only what the broker has
+//! [`Committed`] may be applied. Nothing here does I/O, and time comes in as a value.
 
+mod exchange;
 mod gathering;
 mod ledger;
 mod plan;
+mod recovery;
 
-pub use gathering::{Gathering, Limits, Received, Waiting};
-pub use ledger::{Ledger, Loss, Recovered};
-pub use plan::{Committed, Dead, Given, Plan, Step, plan};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tributary_schemas::{
+    time::Timestamp,
+    wal::{InputPosition, Mutation, Twin},
+};
+
+pub use self::{
+    exchange::{Action, Event, Found, Outcome, Part, Transaction},
+    gathering::{Gathering, Limits, Received, Waiting},
+    ledger::Ledger,
+    plan::{Committed, Dead, Message, Plan, Step, plan, timed},
+    recovery::Loss,
+};
+use self::{
+    gathering::Batch,
+    recovery::{Recovered, Recovery},
+};
+use crate::{
+    cells::{Cell, Cells, Want},
+    guard::{Guard, holds},
+};
+
+/// An idle lane tells the broker within this what has been applied.
+const IDLE: Duration = Duration::from_secs(30);
+/// How long the ends of the logs may take to be told before an idle lane commits without.
+const ASKING: Duration = Duration::from_secs(1);
+/// WAL records of a partition that may be unapplied before the lane waits for the store.
+const LAG_MOST: usize = 20_000;
+
+/// The state machine of a lane.
+#[derive(Debug)]
+pub struct Lane {
+    partitions: BTreeMap<i32, Held>,
+    gathering: Gathering<Message>,
+    work: Work,
+    /// Revocations that wait for the transaction to be decided.
+    leaving: Vec<(Vec<i32>, u64)>,
+    /// Batches begun: each read answers one.
+    batches: u64,
+    idle: Idle,
+}
+
+/// A partition of ours.
+#[derive(Debug)]
+enum Held {
+    Recovering(Recovery),
+    Reading(Ledger),
+}
+
+/// What the lane is doing.
+#[derive(Debug)]
+enum Work {
+    /// Nothing: the next batch may begin.
+    Nothing,
+    /// The store was asked for what a batch wants. Nothing of it has been written: it may still be dropped.
+    Reading(Reading),
+    /// A transaction is open.
+    Committing { transaction: Arc<Transaction>, batch: Batch<Message> },
+    /// The producer is being replaced: what became of its last transaction is not known.
+    Replacing,
+}
+
+#[derive(Debug)]
+struct Reading {
+    number: u64,
+    batch: Batch<Message>,
+    wants: BTreeSet<Want>,
+    known: Cells,
+    round: Round,
+}
+
+/// What a batch wants is read in two rounds: where its records are, then they.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Round {
+    First,
+    Then,
+}
+
+/// When what was applied is told without a batch.
+#[derive(Debug, Clone, Copy)]
+struct Idle {
+    told: Timestamp,
+    /// When the ends of the logs were asked for, and how many transactions had been begun by then.
+    asked: Option<(Timestamp, u64)>,
+    transactions: u64,
+}
+
+impl Lane {
+    /// A lane without partitions.
+    pub fn new(limits: Limits, now: Timestamp) -> Self {
+        Self {
+            partitions: BTreeMap::new(),
+            gathering: Gathering::new(limits),
+            work: Work::Nothing,
+            leaving: Vec::new(),
+            batches: 0,
+            idle: Idle { told: now, asked: None, transactions: 0 },
+        }
+    }
+
+    /// Takes in what happened; gives what is to be done, in this order.
+    pub fn on(&mut self, event: Event, now: Timestamp) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Tick => {}
+            Event::Message(received) => self.message(received, now, &mut actions),
+            Event::Assigned { partition, epoch } => {
+                self.drop_partition(partition, &mut actions);
+                self.partitions.insert(partition, Held::Recovering(Recovery::new(partition, epoch)));
+                actions.push(Action::AskOffsets { partition, epoch, stable: holds(Guard::StableOffsets) });
+            }
+            Event::Revoked { partitions, ticket } => self.revoke(partitions, ticket, &mut actions),
+            Event::Offsets { partition, epoch, native, snapshots } => {
+                if let Some(recovery) = self.recovering(partition, epoch) {
+                    recovery.offsets(native, snapshots);
+                    actions.push(Action::AskWal { partition, epoch });
+                }
+            }
+            Event::Wal { partition, epoch, begins, end, stable } => {
+                self.wal(partition, epoch, (begins, end, stable), now, &mut actions);
+            }
+            Event::Replayed { partition, epoch, records, next } => {
+                if let Some(recovery) = self.recovering(partition, epoch) {
+                    let (offsets, mutations) = recovery.replayed(records, next);
+                    actions.push(Action::Apply { partition, epoch, offsets, mutations });
+                }
+            }
+            Event::Applied { partition, epoch, offsets } => {
+                match self.partitions.get_mut(&partition) {
+                    Some(Held::Reading(ledger)) if ledger.epoch() == epoch => ledger.applied(&offsets),
+                    Some(Held::Recovering(recovery)) if recovery.epoch() == epoch => {
+                        self.go_on_recovering(partition, &mut actions);
+                    }
+                    // It was taken from us meanwhile: what was written stands, its next owner replays it again.
+                    Some(_) | None => {}
+                }
+            }
+            Event::Read { batch, cells } => self.read(batch, cells, now, &mut actions),
+            Event::Ended(outcome) => self.ended(outcome, now, &mut actions),
+            Event::NewProducer => self.work = Work::Nothing,
+        }
+        self.go_on(now, &mut actions);
+        actions
+    }
+
+    /// When [`Event::Tick`] is due, if nothing else happens before.
+    pub fn wake(&self) -> Option<Timestamp> {
+        let recoveries = self.partitions.values().filter_map(|held| match held {
+            Held::Recovering(recovery) => recovery.ask_at(),
+            Held::Reading(_) => None,
+        });
+        let batch = match (&self.work, self.gathering.due()) {
+            (Work::Nothing, Some(due)) if self.has_room() => Some(due),
+            _ => None,
+        };
+        let idle = match (&self.work, self.idle.asked) {
+            (Work::Nothing, Some((asked, _))) => Some(asked.plus(ASKING)),
+            (Work::Nothing, None) if self.ledgers().any(Ledger::has_news) => Some(self.idle.told.plus(IDLE)),
+            _ => None,
+        };
+        recoveries.chain(batch).chain(idle).min()
+    }
+
+    /// WAL records that are committed but not applied.
+    pub fn lag(&self) -> usize {
+        self.ledgers().map(Ledger::lag).sum()
+    }
+
+    /// The partitions that are read.
+    pub fn reading(&self) -> usize {
+        self.ledgers().count()
+    }
+
+    fn message(&mut self, received: Received<Message>, now: Timestamp, actions: &mut Vec<Action>) {
+        let accepted = match self.partitions.get(&received.position.partition) {
+            Some(Held::Reading(ledger)) => ledger.accepts(received.position, received.epoch),
+            Some(Held::Recovering(_)) | None => false,
+        };
+        if accepted {
+            self.gathering.push(received, now);
+        } else {
+            actions.push(Action::Took(1));
+        }
+    }
+
+    fn revoke(&mut self, partitions: Vec<i32>, ticket: u64, actions: &mut Vec<Action>) {
+        match self.work {
+            // The broker checks the member's generation and not its partitions: what is open must be decided first.
+            Work::Committing { .. } | Work::Replacing if holds(Guard::DrainOnRevoke) => {
+                self.leaving.push((partitions, ticket));
+            }
+            _ => {
+                for partition in partitions {
+                    self.drop_partition(partition, actions);
+                }
+                actions.push(Action::Released { ticket });
+            }
+        }
+    }
+
+    /// The bounds of a partition's WAL: asked for by a recovery, or by an idle lane.
+    fn wal(
+        &mut self,
+        partition: i32,
+        epoch: u64,
+        (begins, end, stable): (i64, i64, i64),
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
+        match self.partitions.get_mut(&partition) {
+            Some(Held::Recovering(recovery)) if recovery.epoch() == epoch => {
+                match recovery.wal(begins, end, stable, now) {
+                    Ok(true) => self.go_on_recovering(partition, actions),
+                    Ok(false) => {}
+                    Err(loss) => actions.push(Action::Halt(loss)),
+                }
+            }
+            // Nothing of ours has been opened since and nothing is unapplied: what else is there below the end are
+            // markers and what was aborted. Left out, they would look like a loss once the log begins after them.
+            Some(Held::Reading(ledger)) if ledger.epoch() == epoch && ledger.lag() == 0 => {
+                if self.idle.asked.is_some_and(|(_, transactions)| transactions == self.idle.transactions) {
+                    ledger.nothing_below(end);
+                }
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    fn go_on_recovering(&mut self, partition: i32, actions: &mut Vec<Action>) {
+        let Some(Held::Recovering(recovery)) = self.partitions.get(&partition) else { return };
+        let epoch = recovery.epoch();
+        if let Some((from, end)) = recovery.to_replay() {
+            actions.push(Action::ReadWal { partition, epoch, from, end });
+        } else if let Some(recovered) = recovery.recovered() {
+            let Recovered { native, snapshots, .. } = recovered;
+            self.partitions.insert(partition, Held::Reading(Ledger::new(partition, epoch, recovered)));
+            actions.push(Action::Begin { partition, epoch, native, snapshots });
+        }
+    }
+
+    /// Begins what can be begun now.
+    fn go_on(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        for held in self.partitions.values_mut() {
+            if let Held::Recovering(recovery) = held
+                && recovery.ask_again(now)
+            {
+                let (partition, epoch) = (recovery.partition(), recovery.epoch());
+                actions.push(Action::AskWal { partition, epoch });
+            }
+        }
+        if !matches!(self.work, Work::Nothing) {
+            return;
+        }
+        for (partitions, ticket) in std::mem::take(&mut self.leaving) {
+            for partition in partitions {
+                self.drop_partition(partition, actions);
+            }
+            actions.push(Action::Released { ticket });
+        }
+        if self.gathering.waiting(now) == Waiting::Ready && self.has_room() {
+            self.begin_batch(now, actions);
+        } else {
+            self.tell_when_idle(now, actions);
+        }
+    }
+
+    fn begin_batch(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        self.batches += 1;
+        let batch = self.gathering.take(now);
+        let wants = inputs(&batch).flat_map(|input| input.first_wants()).collect();
+        let (number, known) = (self.batches, Cells::default());
+        let reading = Reading { number, batch, wants: BTreeSet::new(), known, round: Round::First };
+        self.ask(reading, wants, now, actions);
+    }
+
+    /// Asks the store for what else a batch wants.
+    fn ask(
+        &mut self,
+        mut reading: Reading,
+        wants: BTreeSet<Want>,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
+        let wants: Vec<Want> = wants.difference(&reading.wants).cloned().collect();
+        // Captured before the read is sent: an answer can't miss what was dropped from the overlay meanwhile.
+        if holds(Guard::OverlayBeforeRead) {
+            self.overlay(&wants, &mut reading.known);
+        }
+        let batch = reading.number;
+        reading.wants.extend(wants.iter().cloned());
+        self.work = Work::Reading(reading);
+        if wants.is_empty() {
+            self.read(batch, Vec::new(), now, actions);
+        } else {
+            actions.push(Action::Read { batch, wants });
+        }
+    }
+
+    fn overlay<'a>(&self, wants: impl IntoIterator<Item = &'a Want> + Clone, known: &mut Cells) {
+        self.ledgers().for_each(|ledger| ledger.overlay().pick(wants.clone(), known));
+    }
+
+    /// The store has answered.
+    fn read(&mut self, batch: u64, cells: Vec<Cell>, now: Timestamp, actions: &mut Vec<Action>) {
+        let mut reading = match std::mem::replace(&mut self.work, Work::Nothing) {
+            Work::Reading(reading) if reading.number == batch => reading,
+            other => {
+                self.work = other;
+                return;
+            }
+        };
+        cells.into_iter().for_each(|cell| reading.known.absorb(cell));
+        if !holds(Guard::OverlayBeforeRead) {
+            self.overlay(&reading.wants, &mut reading.known);
+        }
+        if reading.round == Round::First {
+            reading.round = Round::Then;
+            let wants = inputs(&reading.batch).flat_map(|input| input.then_wants(&reading.known)).collect();
+            return self.ask(reading, wants, now, actions);
+        }
+        let Reading { batch, mut known, .. } = reading;
+        let mut plans = Vec::new();
+        for ledger in self.ledgers() {
+            let ours: Vec<&Received<Message>> =
+                batch.iter().filter(|it| it.position.partition == ledger.partition()).collect();
+            if !ours.is_empty() {
+                plans.push(part(ledger, plan(ledger, &ours, &mut known, now)));
+            }
+        }
+        // All of it may have been revoked meanwhile.
+        if !plans.is_empty() {
+            self.commit(plans, batch, actions);
+        }
+    }
+
+    fn commit(&mut self, parts: Vec<Part>, batch: Batch<Message>, actions: &mut Vec<Action>) {
+        self.idle.transactions += 1;
+        let transaction = Arc::new(Transaction { parts });
+        if !holds(Guard::StateAfterCommit) {
+            actions.extend(transaction.parts.iter().map(|part| Action::Apply {
+                partition: part.partition,
+                epoch: 0,
+                offsets: Vec::new(),
+                mutations: part.plan.steps.iter().flat_map(|step| mutations(&step.wal)).collect(),
+            }));
+        }
+        actions.push(Action::Commit(transaction.clone()));
+        self.work = Work::Committing { transaction, batch };
+    }
+
+    fn ended(&mut self, outcome: Outcome, now: Timestamp, actions: &mut Vec<Action>) {
+        let Work::Committing { transaction, batch } = std::mem::replace(&mut self.work, Work::Nothing) else {
+            return;
+        };
+        match outcome {
+            Outcome::Committed(offsets) => {
+                actions.push(Action::Took(batch.len()));
+                self.apply(transaction, &offsets, actions);
+            }
+            Outcome::Aborted => self.decide_again(batch, now, actions),
+            Outcome::TooLarge(position) => {
+                let dead = Dead {
+                    reason: "too_large",
+                    detail: "an event of it is larger than its topic takes".into(),
+                };
+                let batch = batch.into_iter().map(|mut received| {
+                    if received.position == position {
+                        received.message.input = Err(dead.clone());
+                    }
+                    received
+                });
+                self.decide_again(batch.collect(), now, actions);
+            }
+            Outcome::Unknown if !holds(Guard::UnknownOutcomes) => self.decide_again(batch, now, actions),
+            Outcome::Unknown => {
+                actions.push(Action::Took(batch.len()));
+                actions.push(Action::NewProducer);
+                self.work = Work::Replacing;
+                let reading: Vec<(i32, u64)> =
+                    self.ledgers().map(|ledger| (ledger.partition(), ledger.epoch())).collect();
+                for (partition, epoch) in reading {
+                    self.drop_partition(partition, actions);
+                    actions.push(Action::RecoverAgain { partition, epoch });
+                }
+            }
+        }
+    }
+
+    /// Nothing of the batch was written: what is still ours of it is decided again.
+    fn decide_again(&mut self, batch: Batch<Message>, now: Timestamp, actions: &mut Vec<Action>) {
+        let all = batch.len();
+        let still_ours =
+            |received: &Received<Message>| match self.partitions.get(&received.position.partition) {
+                Some(Held::Reading(ledger)) => ledger.accepts(received.position, received.epoch),
+                Some(Held::Recovering(_)) | None => false,
+            };
+        let ours: Batch<Message> = batch.into_iter().filter(still_ours).collect();
+        if ours.len() < all {
+            actions.push(Action::Took(all - ours.len()));
+        }
+        self.gathering.put_back(ours, now);
+    }
+
+    /// What was committed goes to the store.
+    fn apply(&mut self, transaction: Arc<Transaction>, offsets: &[i64], actions: &mut Vec<Action>) {
+        let mut offsets = offsets;
+        for Part { partition, epoch, plan, .. } in Arc::unwrap_or_clone(transaction).parts {
+            let (ours, rest) = offsets.split_at(plan.steps.len());
+            offsets = rest;
+            let Some(Held::Reading(ledger)) = self.partitions.get_mut(&partition) else { continue };
+            if ledger.epoch() != epoch {
+                continue;
+            }
+            let records = ledger.commit(plan.committed(ours));
+            if !records.is_empty() {
+                let offsets = records.iter().map(|(offset, _)| *offset).collect();
+                let mutations = records.iter().flat_map(|(_, record)| mutations(record)).collect();
+                actions.push(Action::Apply { partition, epoch, offsets, mutations });
+            }
+        }
+    }
+
+    /// Commits what has been applied, also of partitions to which nothing comes any more.
+    fn tell_when_idle(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let has_news = self.ledgers().any(Ledger::has_news);
+        match self.idle.asked {
+            None if has_news && now >= self.idle.told.plus(IDLE) => {
+                self.idle.asked = Some((now, self.idle.transactions));
+                let quiet = self.ledgers().filter(|ledger| ledger.has_news() && ledger.lag() == 0);
+                let ask =
+                    |ledger: &Ledger| Action::AskWal { partition: ledger.partition(), epoch: ledger.epoch() };
+                actions.extend(quiet.map(ask));
+            }
+            Some((asked, _)) if now >= asked.plus(ASKING) => {
+                (self.idle.asked, self.idle.told) = (None, now);
+                let news = self.ledgers().filter(|ledger| ledger.has_news());
+                let parts: Vec<Part> =
+                    news.map(|ledger| part(ledger, plan(ledger, &[], &mut Cells::default(), now))).collect();
+                if !parts.is_empty() {
+                    self.commit(parts, Vec::new(), actions);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn drop_partition(&mut self, partition: i32, actions: &mut Vec<Action>) {
+        let mut dropped = self.gathering.forget(partition);
+        if let Work::Reading(reading) = &mut self.work {
+            let before = reading.batch.len();
+            reading.batch.retain(|received| received.position.partition != partition);
+            dropped += before - reading.batch.len();
+        }
+        if dropped > 0 {
+            actions.push(Action::Took(dropped));
+        }
+        self.partitions.remove(&partition);
+    }
+
+    fn has_room(&self) -> bool {
+        self.ledgers().all(|ledger| ledger.lag() < LAG_MOST)
+    }
+
+    fn ledgers(&self) -> impl Iterator<Item = &Ledger> {
+        self.partitions.values().filter_map(|held| match held {
+            Held::Reading(ledger) => Some(ledger),
+            Held::Recovering(_) => None,
+        })
+    }
+
+    fn recovering(&mut self, partition: i32, epoch: u64) -> Option<&mut Recovery> {
+        match self.partitions.get_mut(&partition) {
+            Some(Held::Recovering(recovery)) if recovery.epoch() == epoch => Some(recovery),
+            Some(_) | None => None,
+        }
+    }
+}
+
+fn inputs(batch: &[Received<Message>]) -> impl Iterator<Item = &crate::decide::Input> {
+    batch.iter().filter_map(|received| received.message.input.as_ref().ok())
+}
+
+fn mutations(record: &tributary_schemas::wal::WalRecord) -> impl Iterator<Item = (i64, Mutation)> {
+    timed(record).map(|(ts, mutation)| (ts, mutation.clone()))
+}
+
+/// One partition's part of a transaction: the offsets of both twins, because the broker forgets a twin's that nobody
+/// commits, and what is kept beside them must be the same.
+fn part(ledger: &Ledger, plan: Plan) -> Part {
+    let (native, snapshots) = plan.next;
+    let both = [(Twin::Native, native), (Twin::Snapshots, snapshots)];
+    let moved = |(twin, next): &(Twin, i64)| {
+        let before = InputPosition { twin: *twin, partition: ledger.partition(), offset: *next - 1 };
+        ledger.accepts(before, ledger.epoch())
+    };
+    let offsets = both.into_iter().filter(|twin| holds(Guard::BothTwinsMetadata) || moved(twin)).collect();
+    Part { partition: ledger.partition(), epoch: ledger.epoch(), plan, offsets }
+}

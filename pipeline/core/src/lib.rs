@@ -6,6 +6,7 @@ pub mod address;
 pub mod breaker;
 pub mod cells;
 pub mod decide;
+pub mod guard;
 pub mod lane;
 mod merge;
 pub mod note;

@@ -10,7 +10,7 @@ mod stored;
 use std::time::Duration;
 
 use tributary_schemas::{
-    observation::{Absence, Announce, RangeListing},
+    observation::{Absence, Announce, Content, RangeListing},
     state::{At, Known, RangeRow, State},
     time::Timestamp,
     wal::Mutation,
@@ -19,6 +19,7 @@ use tributary_schemas::{
 use self::{listing::Pair, stored::Stored};
 use crate::{
     decide::{Draft, Telling},
+    guard::{Guard, holds},
     note::Note,
     observe::{Doubt, Observation, Sight, Standing, Told, observe},
     ranges,
@@ -37,13 +38,13 @@ pub(crate) fn merge(listing: &RangeListing, draft: &mut Draft<'_>) -> Result<(),
     let run = &listing.run;
     let head = draft.known.head(&run.source.account, run.resource);
     let dropped = match head {
-        Some(head) if head.last_full_run > Some(run.run) => Note::StaleRun,
-        Some(head) if head.last_full_run == Some(run.run) && head.bits == run.bits => {
+        Some(head) if head.last_full_run > Some(run.run) && holds(Guard::StaleRuns) => Note::StaleRun,
+        Some(head) if head.last_full_run >= Some(run.run) && head.bits == run.bits => {
             let stored = Stored::read(listing, head, draft.known);
             merge_stored(listing, &listed, &stored, draft);
             return Ok(());
         }
-        Some(head) if head.last_full_run == Some(run.run) => Note::OtherCut,
+        Some(head) if head.last_full_run >= Some(run.run) => Note::OtherCut,
         Some(_) | None => Note::NoSummary,
     };
     draft.note(dropped);
@@ -63,7 +64,13 @@ fn merge_stored(
     for pair in &pairs {
         let (known, change) = one(listing, stored, pair, doubt, draft);
         changed = changed.max(change);
-        there.extend(known.map(|known| (pair.key, known.state)));
+        let listed = || match pair.content {
+            Some(Content::Hash(hash)) => State::Live(hash),
+            Some(Content::Unread) | None => State::Gone,
+        };
+        there.extend(
+            known.map(|known| (pair.key, if holds(Guard::SumOfKnown) { known.state } else { listed() })),
+        );
     }
     let row =
         RangeRow { projection: Some(listing.run.projection), run: Some(listing.run.run), ..RangeRow::EMPTY };
@@ -139,6 +146,7 @@ fn doubt(listing: &RangeListing, stored: &Stored<'_>, pairs: &[Pair<'_>]) -> Dou
     };
     match listing.absence {
         Absence::Released => Doubt::Sure,
+        _ if !holds(Guard::DoubtfulAbsence) => Doubt::Sure,
         Absence::Doubtful => Doubt::Doubtful,
         Absence::Sure => {
             let (there, lost) = (pairs.iter().filter(there).count(), pairs.iter().filter(lost).count());

@@ -19,7 +19,10 @@ use tributary_schemas::{
 };
 
 pub use self::native::News;
-use crate::note::Note;
+use crate::{
+    guard::{Guard, holds},
+    note::Note,
+};
 
 /// What a scan, delta or webhook told us of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,14 +128,16 @@ pub fn observe(before: Option<&Known>, seen: &Observation<'_>) -> Seen {
 impl Pass {
     /// Whether a later full run's summary has been seen: then this one says nothing at all.
     pub fn overtaken(&self) -> bool {
-        self.last_full_run.is_some_and(|last| last > self.run)
+        holds(Guard::StaleRuns) && self.last_full_run.is_some_and(|last| last > self.run)
     }
 
     /// Why the run says nothing about this record, if so.
     pub fn bar(&self, before: Option<&Known>) -> Option<Note> {
         match before?.at {
-            At::Run(last) if last >= self.run => Some(Note::StaleRecord),
-            At::Native(heard) if heard.plus(self.settle) >= self.begun_at => Some(Note::Unsettled),
+            At::Run(last) if last >= self.run && holds(Guard::StaleRuns) => Some(Note::StaleRecord),
+            At::Native(heard) if heard.plus(self.settle) >= self.begun_at && holds(Guard::Settle) => {
+                Some(Note::Unsettled)
+            }
             At::Run(_) | At::Native(_) => None,
         }
     }

@@ -12,6 +12,7 @@ use tributary_schemas::{
 use super::{Decision, event::Telling};
 use crate::{
     cells::{Cells, delivery_text},
+    guard::{Guard, holds},
     note::Note,
     observe::Seen,
     ranges,
@@ -85,7 +86,8 @@ impl<'a> Draft<'a> {
         self.decision.notes.extend(seen.note);
         let mut now = seen.now?;
         if let Some(action) = seen.change {
-            let sequence = Sequence(self.ts + self.decision.mutations.len() as i64);
+            let place = if holds(Guard::TimestampPerMutation) { self.decision.mutations.len() } else { 0 };
+            let sequence = Sequence(self.ts + place as i64);
             self.decision.events.push(telling.event(action, key, &now, sequence, self.now));
             now.sequence = Some(sequence);
         }

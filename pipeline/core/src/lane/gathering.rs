@@ -20,6 +20,9 @@ pub struct Received<T> {
     pub message: T,
 }
 
+/// Messages that are decided together.
+pub(super) type Batch<T> = Vec<Received<T>>;
+
 /// How large a batch may be, and how long it may gather.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -67,7 +70,7 @@ impl<T> Gathering<T> {
     }
 
     /// Puts an undecided batch back, in its order.
-    pub fn put_back(&mut self, batch: Vec<Received<T>>, now: Timestamp) {
+    pub fn put_back(&mut self, batch: Batch<T>, now: Timestamp) {
         self.since.get_or_insert(now);
         for received in batch.into_iter().rev() {
             self.bytes += received.bytes;
@@ -85,19 +88,24 @@ impl<T> Gathering<T> {
         self.len() == 0
     }
 
+    /// When a batch is ready, if any message waits.
+    pub fn due(&self) -> Option<Timestamp> {
+        let since = self.since.filter(|_| !self.is_empty())?;
+        let full = self.bytes >= self.limits.bytes || self.len() >= self.limits.messages;
+        Some(if full { since } else { since.plus(self.limits.linger) })
+    }
+
     /// Whether a batch is ready.
     pub fn waiting(&self, now: Timestamp) -> Waiting {
-        let Some(since) = self.since.filter(|_| !self.is_empty()) else { return Waiting::ForInput };
-        let until = since.plus(self.limits.linger);
-        if until <= now || self.bytes >= self.limits.bytes || self.len() >= self.limits.messages {
-            Waiting::Ready
-        } else {
-            Waiting::Until(until)
+        match self.due() {
+            None => Waiting::ForInput,
+            Some(due) if due <= now => Waiting::Ready,
+            Some(due) => Waiting::Until(due),
         }
     }
 
     /// Takes the next batch: at least one message if any waits, and no more than the limits.
-    pub fn take(&mut self, now: Timestamp) -> Vec<Received<T>> {
+    pub fn take(&mut self, now: Timestamp) -> Batch<T> {
         self.batches += 1;
         let scans_turn = self.batches.is_multiple_of(4) && !self.scans.is_empty();
         let first = if scans_turn || self.native.is_empty() { Twin::Snapshots } else { Twin::Native };
@@ -123,12 +131,14 @@ impl<T> Gathering<T> {
         batch
     }
 
-    /// Drops the messages of a partition: it is not ours any more.
-    pub fn forget(&mut self, partition: i32) {
+    /// Drops the messages of a partition, which is not ours any more; says how many.
+    pub fn forget(&mut self, partition: i32) -> usize {
+        let before = self.len();
         for queue in [&mut self.native, &mut self.scans] {
             queue.retain(|received| received.position.partition != partition);
         }
         self.bytes = self.native.iter().chain(&self.scans).map(|received| received.bytes).sum();
+        before - self.len()
     }
 
     fn queue(&mut self, twin: Twin) -> &mut VecDeque<Received<T>> {
@@ -189,7 +199,7 @@ mod tests {
         let batch = gathering.take(at(0));
         assert_eq!(batch.len(), 2);
         gathering.put_back(batch, at(0));
-        gathering.forget(1);
+        assert_eq!(gathering.forget(1), 1);
         assert_eq!(offsets(&gathering.take(at(0))), [(Twin::Native, 1), (Twin::Native, 2)]);
         assert_eq!(offsets(&gathering.take(at(0))), [(Twin::Native, 3)]);
         assert!(gathering.is_empty());

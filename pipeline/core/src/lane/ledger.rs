@@ -4,63 +4,14 @@ use std::collections::BTreeMap;
 
 use tributary_schemas::wal::{CommitMetadata, InputPosition, Twin, WalRecord};
 
-use super::plan::Committed;
-use crate::cells::Cells;
-
-/// What recovery found of a partition, before anything is read from its twins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Recovered {
-    /// Where `ingest.native` is read on.
-    pub native: i64,
-    /// Where `poll.snapshots` is read on.
-    pub snapshots: i64,
-    /// Everything in the WAL below this has been applied: its end, once the replay is done.
-    pub wal_applied: i64,
-    /// What the last commit says has been applied: less than `wal_applied` when something was replayed.
-    pub told: i64,
-    /// The greatest timestamp given out: of the metadata and of every record replayed.
-    pub last_ts: i64,
-}
-
-/// The WAL no longer holds what has not been applied: state is lost.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "partition {partition} of unify.wal begins at offset {begins}, but only what lies below {applied} has been applied: \
-     changes between are lost. Restore the state from a backup, or resync the accounts"
-)]
-pub struct Loss {
-    /// The partition.
-    pub partition: i32,
-    /// Where the WAL begins.
-    pub begins: i64,
-    /// What has been applied.
-    pub applied: i64,
-}
-
-impl Recovered {
-    /// Where the replay begins: at what has not been applied, or at the WAL's beginning when nothing was ever committed.
-    ///
-    /// # Errors
-    /// [`Loss`] when the WAL begins after it.
-    pub fn replay_from(
-        partition: i32,
-        metadata: Option<CommitMetadata>,
-        begins: i64,
-    ) -> Result<(i64, i64), Loss> {
-        match metadata {
-            None => Ok((begins, 0)),
-            Some(CommitMetadata { wal_applied, .. }) if wal_applied < begins => {
-                Err(Loss { partition, begins, applied: wal_applied })
-            }
-            Some(CommitMetadata { wal_applied, last_ts }) => Ok((wal_applied, last_ts)),
-        }
-    }
-
-    /// Of the twins' metadata the greater counts: the broker forgets a twin's offsets that nobody commits.
-    pub fn greater(a: Option<CommitMetadata>, b: Option<CommitMetadata>) -> Option<CommitMetadata> {
-        a.into_iter().chain(b).max_by_key(|metadata| (metadata.wal_applied, metadata.last_ts))
-    }
-}
+use super::{
+    plan::{Committed, timed},
+    recovery::Recovered,
+};
+use crate::{
+    cells::Cells,
+    guard::{Guard, holds},
+};
 
 /// What a lane keeps of a partition.
 #[derive(Debug)]
@@ -130,11 +81,14 @@ impl Ledger {
             Twin::Native => self.native,
             Twin::Snapshots => self.snapshots,
         };
-        epoch == self.epoch && position.offset >= next
+        (epoch == self.epoch || !holds(Guard::AssignmentNumbers)) && position.offset >= next
     }
 
     /// Everything in the WAL below this has been applied: the contiguous prefix.
     pub fn wal_applied(&self) -> i64 {
+        if !holds(Guard::ContiguousApplied) {
+            return self.wal_end;
+        }
         self.applying.iter().find(|(_, record)| !record.done).map_or(self.wal_end, |(offset, _)| *offset)
     }
 
@@ -178,7 +132,7 @@ impl Ledger {
         self.last_ts = metadata.last_ts;
         self.told = metadata.wal_applied;
         for (offset, record) in &records {
-            for (ts, mutation) in record.timed() {
+            for (ts, mutation) in timed(record) {
                 self.overlay.mutate(ts, mutation);
             }
             let done = record.mutations.is_empty();

@@ -3,21 +3,22 @@
 use tributary_schemas::{
     event::UnifiedEvent,
     time::Timestamp,
-    wal::{CommitMetadata, InputPosition, WalRecord},
+    wal::{CommitMetadata, Mutation, WalRecord},
 };
 
-use super::ledger::Ledger;
+use super::{gathering::Received, ledger::Ledger};
 use crate::{
     cells::Cells,
     decide::{Input, decide},
+    guard::{Guard, holds},
     note::Note,
 };
 
 /// A message as it is given to be decided.
 #[derive(Debug, Clone)]
-pub struct Given {
-    /// Where it stood.
-    pub position: InputPosition,
+pub struct Message {
+    /// The account, as the topic's key.
+    pub key: Vec<u8>,
     /// What it says, or why it can't be read.
     pub input: Result<Input, Dead>,
 }
@@ -32,8 +33,12 @@ pub struct Dead {
 }
 
 /// One message, decided.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Step {
+    /// The message's key.
+    pub key: Vec<u8>,
+    /// When the native request was acknowledged that the message is.
+    pub received_at: Option<Timestamp>,
     /// The message's WAL record.
     pub wal: WalRecord,
     /// What is announced.
@@ -45,7 +50,7 @@ pub struct Step {
 }
 
 /// What one transaction writes for one partition. It becomes [`Committed`] only when the broker says so.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     /// The messages in their order: one WAL record each.
     pub steps: Vec<Step>,
@@ -77,34 +82,49 @@ impl Plan {
     }
 }
 
-/// Decides a batch of one partition, in its order. `known` is what was wanted, read after the overlay was captured.
+/// Decides a batch of one partition, in its order. `known` is what was wanted: of the overlay, captured before the read
+/// was sent, and of the store's answer the later.
 ///
 /// Timestamps begin at the clock or right after the last one given out, whichever is later, and each mutation has its own.
-pub fn plan(ledger: &Ledger, batch: Vec<Given>, known: &mut Cells, now: Timestamp) -> Plan {
-    // The overlay once more: an entry that came in since the capture is later than any answer.
-    known.absorb_all(ledger.overlay());
-    let next = ledger.offsets_after(batch.iter().map(|given| given.position));
+pub fn plan(ledger: &Ledger, batch: &[&Received<Message>], known: &mut Cells, now: Timestamp) -> Plan {
+    let next = ledger.offsets_after(batch.iter().map(|received| received.position));
     let mut last_ts = ledger.last_ts();
     let mut steps = Vec::with_capacity(batch.len());
-    for Given { position, input } in batch {
-        let ts = now.as_micros().max(last_ts + 1);
-        let decided = match input {
-            Ok(input) => decide(&input, known, now, ts)
+    for Received { position, message, .. } in batch {
+        let ts = if holds(Guard::MonotonicTimestamps) {
+            now.as_micros().max(last_ts + 1)
+        } else {
+            now.as_micros()
+        };
+        let decided = match &message.input {
+            Ok(input) => decide(input, known, now, ts)
                 .map_err(|rejection| Dead { reason: rejection.name(), detail: rejection.to_string() }),
-            Err(dead) => Err(dead),
+            Err(dead) => Err(dead.clone()),
         };
         let (decision, dead) = match decided {
             Ok(decision) => (decision, None),
             Err(dead) => (Default::default(), Some(dead)),
         };
-        let wal = WalRecord { ts, input: position, mutations: decision.mutations };
-        for (ts, mutation) in wal.timed() {
+        let wal = WalRecord { ts, input: *position, mutations: decision.mutations };
+        for (ts, mutation) in timed(&wal) {
             known.mutate(ts, mutation);
         }
         last_ts = last_ts.max(wal.last_ts());
-        steps.push(Step { wal, events: decision.events, dead, notes: decision.notes });
+        let received_at = match &message.input {
+            Ok(Input::Native(native)) => Some(native.received_at),
+            Ok(Input::Snapshot(_)) | Err(_) => None,
+        };
+        let (key, events, notes) = (message.key.clone(), decision.events, decision.notes);
+        steps.push(Step { key, received_at, wal, events, dead, notes });
     }
     Plan { steps, next, metadata: ledger.metadata(last_ts) }
+}
+
+/// A record's mutations, each with the timestamp that it is written with.
+pub fn timed(record: &WalRecord) -> impl Iterator<Item = (i64, &Mutation)> {
+    record
+        .timed()
+        .map(|(ts, mutation)| (if holds(Guard::TimestampPerMutation) { ts } else { record.ts }, mutation))
 }
 
 #[cfg(test)]
@@ -117,11 +137,11 @@ mod tests {
             Absence, Announce, Baseline, Content, Listed, RangeListing, Run, Snapshot, Source, Summary,
         },
         resource::Resource,
-        wal::Twin,
+        wal::{InputPosition, Twin},
     };
 
     use super::*;
-    use crate::lane::ledger::Recovered;
+    use crate::lane::recovery::Recovered;
 
     fn run(number: u64) -> Run {
         Run {
@@ -142,25 +162,28 @@ mod tests {
         }
     }
 
-    fn scan(number: u64, hash: u8) -> [Given; 2] {
+    fn scan(number: u64, hash: u8) -> [Received<Message>; 2] {
         let summary = Summary { run: run(number), records: 1, ranges_sent: 1 };
         let content = Content::Hash(RecordHash([hash; 16]));
         let records = vec![Listed { remote_id: RemoteId::new("42"), content }];
         let listing = RangeListing { run: run(number), range: 0, absence: Absence::Sure, records };
         let offset = number as i64 * 2;
-        let given = |offset, snapshot| Given {
-            position: InputPosition { twin: Twin::Snapshots, partition: 3, offset },
-            input: Ok(Input::Snapshot(snapshot)),
-        };
+        let given = |offset, snapshot| received(Twin::Snapshots, offset, Ok(Input::Snapshot(snapshot)));
         [given(offset, Snapshot::Summary(summary)), given(offset + 1, Snapshot::Range(listing))]
+    }
+
+    fn received(twin: Twin, offset: i64, input: Result<Input, Dead>) -> Received<Message> {
+        let position = InputPosition { twin, partition: 3, offset };
+        Received { position, epoch: 1, bytes: 1, message: Message { key: Vec::new(), input } }
     }
 
     fn ledger() -> Ledger {
         Ledger::new(3, 1, Recovered { native: 5, snapshots: 2, wal_applied: 100, told: 100, last_ts: 50 })
     }
 
-    fn decided(ledger: &Ledger, batch: Vec<Given>, now: i64) -> Plan {
-        plan(ledger, batch, &mut ledger.overlay().clone(), Timestamp::from_micros(now))
+    fn decided(ledger: &Ledger, batch: Vec<Received<Message>>, now: i64) -> Plan {
+        let batch: Vec<_> = batch.iter().collect();
+        plan(ledger, &batch, &mut ledger.overlay().clone(), Timestamp::from_micros(now))
     }
 
     #[test]
@@ -235,8 +258,7 @@ mod tests {
     fn a_message_that_can_t_be_read_is_set_aside_and_the_next_is_decided() {
         let ledger = ledger();
         let dead = Dead { reason: "undecodable", detail: "an empty snapshot".into() };
-        let position = InputPosition { twin: Twin::Native, partition: 3, offset: 9 };
-        let mut batch = vec![Given { position, input: Err(dead.clone()) }];
+        let mut batch = vec![received(Twin::Native, 9, Err(dead.clone()))];
         batch.extend(scan(1, 1));
         let plan = decided(&ledger, batch, 10);
         assert_eq!(plan.steps[0].dead, Some(dead));
@@ -252,15 +274,5 @@ mod tests {
         for (offset, epoch, accepted) in [(2, 1, true), (1, 1, false), (2, 0, false)] {
             assert_eq!(ledger.accepts(at(offset), epoch), accepted, "{offset} under {epoch}");
         }
-    }
-
-    #[test]
-    fn recovery_takes_the_greater_metadata_and_says_when_the_wal_has_lost_something() {
-        let metadata = |wal_applied, last_ts| Some(CommitMetadata { wal_applied, last_ts });
-        assert_eq!(Recovered::greater(metadata(4, 9), metadata(5, 8)), metadata(5, 8));
-        assert_eq!(Recovered::greater(None, metadata(5, 8)), metadata(5, 8));
-        assert_eq!(Recovered::replay_from(0, None, 7), Ok((7, 0)));
-        assert_eq!(Recovered::replay_from(0, metadata(8, 3), 7), Ok((8, 3)));
-        assert!(Recovered::replay_from(0, metadata(6, 3), 7).is_err());
     }
 }

@@ -7,7 +7,10 @@ use tributary_schemas::{
 };
 
 use super::{Doubt, Hashes, Pass, Record, Seen, Sight, Standing};
-use crate::note::Note;
+use crate::{
+    guard::{Guard, holds},
+    note::Note,
+};
 
 /// The run says nothing about the record, but its range goes on.
 pub(super) fn barred(record: Record<'_>, pass: &Pass, sight: Sight, bar: Note) -> Seen {
@@ -50,7 +53,10 @@ pub(super) fn compare(record: Record<'_>, pass: &Pass, sight: Sight) -> Seen {
 fn listed_again(record: Record<'_>, pass: &Pass, content: Content) -> Seen {
     let before = pass.comparable(record.state());
     let (state, other) = match content {
-        Content::Hash(hash) => (State::Live(hash), before.is_some_and(|before| before != hash)),
+        Content::Hash(hash) => {
+            let retold = record.state() == State::Touched && !holds(Guard::TouchedAdopted);
+            (State::Live(hash), retold || before.is_some_and(|before| before != hash))
+        }
         Content::Unread => (before.map_or(State::Touched, State::Live), false),
     };
     let now = record.known(state, At::Run(pass.run), record.introduced());

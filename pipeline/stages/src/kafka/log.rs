@@ -1,6 +1,6 @@
 //! Reading a partition of a log from an offset to an end, without a group: how a WAL is replayed.
 
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
 use anyhow::{Context, bail};
 use rdkafka::{
@@ -48,16 +48,17 @@ impl LogReader {
         Ok(self.everything.fetch_watermarks(&self.topic, partition, ANSWER_LIMIT)?)
     }
 
-    /// Whether everything below `end` is decided: the last stable offset has reached it.
+    /// The last stable offset: everything below it is decided.
     ///
     /// # Errors
     /// When the broker does not say in time.
-    pub fn is_stable(&self, partition: i32, end: i64) -> anyhow::Result<bool> {
+    pub fn stable_end(&self, partition: i32) -> anyhow::Result<i64> {
         let (_, stable) = self.committed.fetch_watermarks(&self.topic, partition, ANSWER_LIMIT)?;
-        Ok(stable >= end)
+        Ok(stable)
     }
 
-    /// Gives every committed record in `from..end` to `take`, in order. Everything below `end` must be decided.
+    /// Gives every committed record in `from..end` to `take`, in order, until it has enough; says where to read on: at
+    /// `end`, when there is no more. Everything below `end` must be decided.
     ///
     /// # Errors
     /// When the broker is away for long, or `take` fails.
@@ -66,10 +67,10 @@ impl LogReader {
         partition: i32,
         from: i64,
         end: i64,
-        mut take: impl FnMut(i64, &[u8]) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+        mut take: impl FnMut(i64, &[u8]) -> anyhow::Result<ControlFlow<()>>,
+    ) -> anyhow::Result<i64> {
         if from >= end {
-            return Ok(());
+            return Ok(end);
         }
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.topic, partition, Offset::Offset(from))?;
@@ -83,22 +84,24 @@ impl LogReader {
         &self,
         partition: i32,
         end: i64,
-        take: &mut impl FnMut(i64, &[u8]) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+        take: &mut impl FnMut(i64, &[u8]) -> anyhow::Result<ControlFlow<()>>,
+    ) -> anyhow::Result<i64> {
         let mut quiet = 0;
         loop {
             match self.committed.poll(Duration::from_millis(100)) {
                 Some(Ok(record)) if record.partition() == partition => {
                     quiet = 0;
                     if record.offset() >= end {
-                        return Ok(());
+                        return Ok(end);
                     }
-                    take(record.offset(), record.payload().unwrap_or_default()).with_context(|| {
-                        format!("{} [{partition}] at offset {}", self.topic, record.offset())
-                    })?;
+                    let taken = take(record.offset(), record.payload().unwrap_or_default());
+                    let at = || format!("{} [{partition}] at offset {}", self.topic, record.offset());
+                    if taken.with_context(at)?.is_break() {
+                        return Ok(record.offset() + 1);
+                    }
                 }
                 // Everything up to the last stable offset was given; the caller knows that it has reached the end.
-                Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => return Ok(()),
+                Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => return Ok(end),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => tracing::warn!(%error, "reading a log"),
                 None => {

@@ -54,9 +54,9 @@ pub enum TransactionError {
     /// Whether it was committed is not known, or the producer can't go on: make a new one, and recover.
     #[error("the outcome of the transaction is not known")]
     Unknown(#[source] KafkaError),
-    /// Another producer has our transactional id.
+    /// Another process has our name.
     #[error(
-        "another process has this one's transactional id: every unify process needs an instance number of its own \
+        "another process has this one's name in the group: every unify process needs an instance number of its own \
          (unify.instance)"
     )]
     Fenced(#[source] KafkaError),
@@ -178,8 +178,16 @@ impl Transactional {
 
     /// Aborts after `cause`. Only an abort that the broker confirms makes the cause harmless.
     fn abort(&self, index: Option<usize>, cause: KafkaError) -> TransactionError {
-        if let fenced @ TransactionError::Fenced(_) = classify(cause.clone()) {
-            return fenced;
+        let lost = [
+            RDKafkaErrorCode::Fenced,
+            RDKafkaErrorCode::ProducerFenced,
+            RDKafkaErrorCode::InvalidProducerEpoch,
+        ];
+        let classified = classify(cause.clone());
+        if matches!(classified, TransactionError::Fenced(_))
+            || cause.rdkafka_error_code().is_some_and(|code| lost.contains(&code))
+        {
+            return classified;
         }
         match self.producer.abort_transaction(Duration::from_secs(8)) {
             Ok(()) => match (index, cause.rdkafka_error_code()) {
@@ -215,13 +223,10 @@ fn list(offsets: &[NextOffset]) -> Result<TopicPartitionList, KafkaError> {
 }
 
 fn classify(error: KafkaError) -> TransactionError {
-    let fenced =
-        [RDKafkaErrorCode::Fenced, RDKafkaErrorCode::ProducerFenced, RDKafkaErrorCode::InvalidProducerEpoch];
-    let fenced_member = [RDKafkaErrorCode::FencedInstanceId];
     match error.rdkafka_error_code() {
-        Some(code) if fenced.contains(&code) || fenced_member.contains(&code) => {
-            TransactionError::Fenced(error)
-        }
+        // A producer is fenced by its own successor too, and when the broker has ended its transaction; only the
+        // member's name tells a namesake.
+        Some(RDKafkaErrorCode::FencedInstanceId) => TransactionError::Fenced(error),
         _ => TransactionError::Unknown(error),
     }
 }

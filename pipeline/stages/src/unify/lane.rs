@@ -1,35 +1,29 @@
-//! A lane: reads, decides, commits, applies, in this order, for its share of the partitions.
+//! A lane's thread: tells the state machine what happened, and does what it says.
 
 use std::{
-    collections::BTreeMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
-use serde::Serialize;
-use tributary_core::{
-    cells::{Cells, Want},
-    lane::{Dead, Gathering, Given, Ledger, Plan, Received, Waiting, plan},
-};
-use tributary_schemas::{
-    codec, framing,
-    wal::{InputPosition, Mutation, Twin},
-};
+use anyhow::Context;
+use tributary_core::lane::{self, Action, Event, Message, Outcome, Received, Transaction};
+use tributary_schemas::wal::{InputPosition, Mutation};
 
 use super::{
-    Shared, input, metrics, now,
-    recovery::recover,
+    Shared,
+    ask::Ask,
+    input, metrics, now,
     router::{Order, Router},
+    transaction,
 };
-use crate::kafka::{
-    Flow, LogReader, NextOffset, Outgoing, TransactionError, Transactional, TwinMessage, Twins,
-};
+use crate::kafka::{Flow, TransactionError, Transactional, TwinMessage, Twins};
 
-/// An idle lane commits what has been applied within this.
-const IDLE_COMMIT: Duration = Duration::from_secs(30);
-/// WAL records of a partition that may be unapplied before the lane waits for the store.
-const LAG_MOST: usize = 20_000;
+/// The longest that a lane sleeps.
+const SLEEP: Duration = Duration::from_secs(1);
+
+/// How long a new producer may take: behind an open transaction of its predecessor it waits for the broker's limit.
+const PRODUCER_LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) struct Lane {
     name: String,
@@ -37,21 +31,14 @@ pub(super) struct Lane {
     shared: Arc<Shared>,
     twins: Arc<Twins>,
     router: Arc<Router>,
-    ledgers: BTreeMap<i32, Ledger>,
-    gathering: Gathering<TwinMessage>,
-    /// Messages that can't be produced, found by a failed transaction.
-    too_large: Vec<InputPosition>,
-    committed_at: Instant,
-}
-
-/// What `unify.dead` holds.
-#[derive(Serialize)]
-struct DeadLetter<'a> {
-    topic: &'a str,
-    partition: i32,
-    offset: i64,
-    reason: &'static str,
-    detail: &'a str,
+    ask: Ask,
+    producer: Transactional,
+    machine: lane::Lane,
+    /// When the recovery of a partition began.
+    recoveries: HashMap<i32, Instant>,
+    /// Who waits for a revocation, by ticket.
+    revocations: HashMap<u64, mpsc::Sender<()>>,
+    tickets: u64,
 }
 
 enum Next {
@@ -60,40 +47,45 @@ enum Next {
 }
 
 impl Lane {
+    /// Makes the producer, which ends what a predecessor of this name left open.
     pub(super) fn new(
         name: String,
         shared: Arc<Shared>,
         twins: Arc<Twins>,
         router: Arc<Router>,
         number: usize,
-    ) -> Self {
-        let gathering = Gathering::new(shared.limits);
-        let committed_at = Instant::now();
-        let (ledgers, too_large) = (BTreeMap::new(), Vec::new());
-        Self { name, number, shared, twins, router, ledgers, gathering, too_large, committed_at }
+    ) -> anyhow::Result<Self> {
+        let producer = producer(&shared, &name)?;
+        let ask = Ask::new(number, shared.clone(), twins.clone(), router.clone())?;
+        let machine = lane::Lane::new(shared.limits, now());
+        let (recoveries, revocations) = (HashMap::new(), HashMap::new());
+        Ok(Self {
+            name,
+            number,
+            shared,
+            twins,
+            router,
+            ask,
+            producer,
+            machine,
+            recoveries,
+            revocations,
+            tickets: 0,
+        })
     }
 
     /// Runs until told to stop.
     pub(super) fn run(mut self, orders: &mpsc::Receiver<Order>) -> anyhow::Result<()> {
-        let mut producer =
-            Transactional::new(&self.shared.cluster, &self.name).context("making the producer")?;
-        let wal = LogReader::new(&self.shared.cluster, "unify", self.shared.cluster.topics().unify_wal())?;
         loop {
-            let wait = match self.gathering.waiting(now()) {
-                Waiting::ForInput => Duration::from_secs(1),
-                Waiting::Until(until) => until.since(now()),
-                Waiting::Ready if self.has_room() => Duration::ZERO,
-                // What the store has taken is told.
-                Waiting::Ready => Duration::from_secs(1),
-            };
+            let wait = self.machine.wake().map_or(SLEEP, |wake| wake.since(now()).min(SLEEP));
             match orders.recv_timeout(wait) {
                 Ok(order) => {
-                    if let Next::End = self.obey(order, &wal)? {
+                    if let Next::End = self.obey(order)? {
                         return Ok(());
                     }
                     // What else is there, before time is spent on a batch.
                     while let Ok(order) = orders.try_recv() {
-                        if let Next::End = self.obey(order, &wal)? {
+                        if let Next::End = self.obey(order)? {
                             return Ok(());
                         }
                     }
@@ -101,349 +93,165 @@ impl Lane {
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
             }
-            if self.gathering.waiting(now()) == Waiting::Ready && self.has_room() {
-                self.batch(&mut producer)?;
-            }
-            if self.committed_at.elapsed() > IDLE_COMMIT && self.ledgers.values().any(Ledger::has_news) {
-                self.commit_news(&mut producer, &wal)?;
-            }
+            self.happened(Event::Tick)?;
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.ledgers.values().all(|ledger| ledger.lag() < LAG_MOST)
-    }
-
-    fn obey(&mut self, order: Order, wal: &LogReader) -> anyhow::Result<Next> {
+    fn obey(&mut self, order: Order) -> anyhow::Result<Next> {
         match order {
             Order::Message(received) => {
-                let ours = self
-                    .ledgers
-                    .get(&received.position.partition)
-                    .is_some_and(|ledger| ledger.accepts(received.position, received.epoch));
-                if ours {
-                    self.gathering.push(received, now());
-                } else {
-                    self.router.took(self.number, 1);
-                }
+                let message = self.decoded(received.position, received.message);
+                let Received { position, epoch, bytes, .. } = received;
+                self.happened(Event::Message(Received { position, epoch, bytes, message }))?;
             }
-            Order::Assigned { partition, epoch } => self.recover(wal, partition, epoch)?,
             Order::Revoked { partitions, done } => {
-                for partition in partitions {
-                    self.drop_partition(partition);
-                }
-                // The one who waits may have given up.
-                let _ = done.send(());
+                self.tickets += 1;
+                self.revocations.insert(self.tickets, done);
+                self.happened(Event::Revoked { partitions, ticket: self.tickets })?;
             }
-            Order::Applied { partition, epoch, offsets, outcome } => {
-                outcome.with_context(|| format!("applying what was committed of partition {partition}"))?;
-                if let Some(ledger) =
-                    self.ledgers.get_mut(&partition).filter(|ledger| ledger.epoch() == epoch)
-                {
-                    ledger.applied(&offsets);
-                }
-            }
+            Order::Happened(event) => self.happened(event)?,
+            Order::Failed(error) => return Err(error),
             Order::Stop => return Ok(Next::End),
         }
         Ok(Next::GoOn)
     }
 
-    fn recover(&mut self, wal: &LogReader, partition: i32, epoch: u64) -> anyhow::Result<()> {
-        let still_ours = || self.router.is_ours(partition, epoch);
-        let Some(recovered) = recover(&self.shared, &self.twins, wal, partition, still_ours)? else {
-            return Ok(());
-        };
-        self.ledgers.insert(partition, Ledger::new(partition, epoch, recovered));
-        ::metrics::gauge!(metrics::PARTITIONS).increment(1.0);
-        if let Err(error) = self.twins.begin(partition, recovered.native, recovered.snapshots) {
-            // It was taken from us meanwhile: the revocation is on its way.
-            tracing::info!(partition, error = format!("{error:#}"), "not beginning a partition");
-            self.drop_partition(partition);
-            return Ok(());
+    fn decoded(&self, position: InputPosition, message: TwinMessage) -> Message {
+        let input = input::read(&self.shared.catalog, position.twin, &message.payload);
+        Message { key: message.key, input }
+    }
+
+    /// Tells the machine, and does what it says, until nothing is left to do.
+    fn happened(&mut self, event: Event) -> anyhow::Result<()> {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for action in self.machine.on(event, now()) {
+                events.extend(self.act(action)?);
+            }
         }
-        if self.router.flow(self.number) == Flow::Held {
+        ::metrics::gauge!(metrics::WAL_LAG, "lane" => self.name.clone()).set(self.machine.lag() as f64);
+        ::metrics::gauge!(metrics::PARTITIONS, "lane" => self.name.clone())
+            .set(self.machine.reading() as f64);
+        Ok(())
+    }
+
+    /// Does one thing. What takes time goes on beside, and its answer comes by the mailbox; but not the transaction:
+    /// this thread is there for it.
+    fn act(&mut self, action: Action) -> anyhow::Result<Option<Event>> {
+        match action {
+            Action::AskOffsets { partition, epoch, .. } => {
+                self.recoveries.insert(partition, Instant::now());
+                self.ask.offsets(partition, epoch);
+            }
+            Action::AskWal { partition, epoch } => self.ask.wal(partition, epoch),
+            Action::ReadWal { partition, epoch, from, end } => {
+                self.ask.replay(partition, epoch, from, end);
+            }
+            Action::Begin { partition, epoch, native, snapshots } => {
+                self.begin(partition, epoch, native, snapshots)?;
+            }
+            Action::Read { batch, wants } => self.read(batch, wants),
+            Action::Apply { partition, epoch, offsets, mutations } => {
+                self.apply(partition, epoch, offsets, mutations);
+            }
+            Action::Commit(transaction) => return self.commit(&transaction).map(Event::Ended).map(Some),
+            Action::NewProducer => {
+                self.producer = producer(&self.shared, &self.name)?;
+                ::metrics::counter!(metrics::PRODUCERS).increment(1);
+                return Ok(Some(Event::NewProducer));
+            }
+            Action::RecoverAgain { partition, epoch } => self.router.recover_again(partition, epoch),
+            Action::Released { ticket } => {
+                // The one who waits may have given up.
+                let _ = self.revocations.remove(&ticket).map(|done| done.send(()));
+            }
+            Action::Took(messages) => self.router.took(self.number, messages),
+            Action::Halt(loss) => return Err(loss.into()),
+        }
+        Ok(None)
+    }
+
+    fn begin(&mut self, partition: i32, epoch: u64, native: i64, snapshots: i64) -> anyhow::Result<()> {
+        let seconds = self.recoveries.remove(&partition).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
+        ::metrics::histogram!(metrics::RECOVERY_SECONDS).record(seconds);
+        tracing::info!(partition, epoch, native, snapshots, seconds, "partition recovered");
+        let begun = self.twins.begin(partition, native, snapshots);
+        if let Err(error) = begun {
+            // It was taken from us meanwhile: the revocation is on its way.
+            tracing::info!(partition, epoch, error = format!("{error:#}"), "not beginning a partition");
+        } else if self.router.flow(self.number) == Flow::Held {
             self.twins.flow(&[partition], Flow::Held)?;
         }
         Ok(())
     }
 
-    fn drop_partition(&mut self, partition: i32) {
-        let before = self.gathering.len();
-        self.gathering.forget(partition);
-        self.router.took(self.number, before - self.gathering.len());
-        if self.ledgers.remove(&partition).is_some() {
-            ::metrics::gauge!(metrics::PARTITIONS).decrement(1.0);
-        }
+    fn read(&self, batch: u64, wants: Vec<tributary_core::cells::Want>) {
+        let (state, router, lane) = (self.shared.state.clone(), self.router.clone(), self.number);
+        self.shared.runtime.spawn(async move {
+            let begun = Instant::now();
+            let read = super::patiently("reading state", || state.read(&wants)).await;
+            phase("read", begun.elapsed());
+            router.tell(lane, read.map_or_else(Order::Failed, |cells| Order::read(batch, cells)));
+        });
     }
 
-    /// Takes a batch, decides it and commits it.
-    fn batch(&mut self, producer: &mut Transactional) -> anyhow::Result<()> {
-        let batch = self.gathering.take(now());
-        ::metrics::histogram!(metrics::BATCH).record(batch.len() as f64);
-        let taken = batch.len();
-        let mut plans = Vec::new();
-        for (partition, messages) in by_partition(&batch) {
-            plans.push((partition, self.decide(partition, messages)?));
-        }
-        match self.commit(producer, &plans, &batch)? {
-            Outcome::Committed(offsets) => {
-                self.router.took(self.number, taken);
-                self.too_large.clear();
-                self.told(&plans);
-                self.apply(plans, &offsets);
-            }
-            Outcome::Aborted => self.gathering.put_back(batch, now()),
-            Outcome::TooLarge(position) => {
-                self.too_large.push(position);
-                self.gathering.put_back(batch, now());
-            }
-            Outcome::Unknown => {
-                self.router.took(self.number, taken);
-                self.start_over(producer)?;
-            }
-        }
-        Ok(())
+    fn apply(&self, partition: i32, epoch: u64, offsets: Vec<i64>, mutations: Vec<(i64, Mutation)>) {
+        let (state, router, lane) = (self.shared.state.clone(), self.router.clone(), self.number);
+        self.shared.runtime.spawn(async move {
+            let begun = Instant::now();
+            let applied = super::patiently("applying what was committed", || state.apply(&mutations)).await;
+            phase("apply", begun.elapsed());
+            let order = |()| Order::Happened(Event::Applied { partition, epoch, offsets });
+            router.tell(lane, applied.map_or_else(Order::Failed, order));
+        });
     }
 
-    /// Commits what has been applied, also of partitions to which nothing comes any more.
-    fn commit_news(&mut self, producer: &mut Transactional, wal: &LogReader) -> anyhow::Result<()> {
-        self.committed_at = Instant::now();
-        for ledger in self.ledgers.values_mut().filter(|ledger| ledger.has_news() && ledger.lag() == 0) {
-            // Nothing of ours is open or unapplied: what else is there are markers and what was aborted. Left out, they
-            // would look like a loss once the log begins after them.
-            match wal.bounds(ledger.partition()) {
-                Ok((_, end)) => ledger.nothing_below(end),
-                Err(error) => tracing::info!(error = format!("{error:#}"), "asking for the end of unify.wal"),
-            }
-        }
-        let news = self.ledgers.values().filter(|ledger| ledger.has_news());
-        let plans: Vec<(i32, Plan)> = news
-            .map(|ledger| (ledger.partition(), plan(ledger, Vec::new(), &mut Cells::default(), now())))
-            .collect();
-        match self.commit(producer, &plans, &[])? {
-            Outcome::Committed(offsets) => self.apply(plans, &offsets),
-            Outcome::Aborted | Outcome::TooLarge(_) => {}
-            Outcome::Unknown => self.start_over(producer)?,
-        }
-        Ok(())
-    }
-
-    /// Reads what the messages of a partition want, and decides them.
-    fn decide(&self, partition: i32, messages: Vec<&Received<TwinMessage>>) -> anyhow::Result<Plan> {
-        let ledger = self.ledgers.get(&partition).context("a message of a partition that is not held")?;
-        let given: Vec<Given> = messages.into_iter().map(|received| self.given(received)).collect();
-        let begun = Instant::now();
-        // Captured before the reads are sent: an answer can't miss what was dropped from the overlay meanwhile.
-        let mut known = ledger.overlay().clone();
-        let inputs = || given.iter().filter_map(|given| given.input.as_ref().ok());
-        self.read(&mut known, inputs().flat_map(|input| input.first_wants()).collect())?;
-        let then = inputs().flat_map(|input| input.then_wants(&known)).collect();
-        self.read(&mut known, then)?;
-        let read = Instant::now();
-        phase("read", read - begun);
-        let plan = plan(ledger, given, &mut known, now());
-        phase("decide", read.elapsed());
-        Ok(plan)
-    }
-
-    fn given(&self, received: &Received<TwinMessage>) -> Given {
-        let position = received.position;
-        let input = if self.too_large.contains(&position) {
-            Err(Dead { reason: "too_large", detail: "an event of it is larger than its topic takes".into() })
-        } else {
-            input::read(&self.shared.catalog, position.twin, &received.message.payload)
-        };
-        Given { position, input }
-    }
-
-    fn read(&self, known: &mut Cells, mut wants: Vec<Want>) -> anyhow::Result<()> {
-        let mut seen = std::collections::HashSet::new();
-        wants.retain(|want| seen.insert(want.clone()));
-        if wants.is_empty() {
-            return Ok(());
-        }
-        let cells = self.shared.runtime.block_on(self.shared.state.read(&wants)).context("reading state")?;
-        cells.into_iter().for_each(|cell| known.absorb(cell));
-        Ok(())
-    }
-
-    /// One Kafka transaction: events, WAL records, dead letters, and the offsets of both twins of every partition.
-    fn commit(
-        &self,
-        producer: &Transactional,
-        plans: &[(i32, Plan)],
-        batch: &[Received<TwinMessage>],
-    ) -> anyhow::Result<Outcome> {
-        let mut records = Vec::new();
-        let mut wal_records = Vec::new();
-        let mut positions = Vec::new();
-        let mut offsets = Vec::new();
-        let topics = self.shared.cluster.topics();
-        for (partition, plan) in plans {
-            for step in &plan.steps {
-                for event in &step.events {
-                    positions.push(step.wal.input);
-                    records.push(Outgoing {
-                        topic: topics.unified(event.event.resource, &event.project),
-                        partition: None,
-                        key: event.account.as_str().as_bytes().to_vec().into(),
-                        payload: Some(framing::encode(event, self.shared.schemas)?.into()),
-                        headers: framing::headers(event),
-                    });
-                }
-                if let Some(dead) = &step.dead {
-                    positions.push(step.wal.input);
-                    let dead_message = batch.iter().find(|received| received.position == step.wal.input);
-                    let account = dead_message.map(|received| received.message.key.clone());
-                    records.push(self.dead_letter(step.wal.input, account.unwrap_or_default(), dead)?);
-                }
-                positions.push(step.wal.input);
-                wal_records.push(records.len());
-                records.push(Outgoing {
-                    topic: topics.unify_wal(),
-                    partition: Some(*partition),
-                    payload: Some(codec::encode(&step.wal).into()),
-                    ..Outgoing::default()
-                });
-            }
-            let metadata = plan.metadata.to_text();
-            for (topic, offset) in
-                [(topics.ingest_native(), plan.next.0), (topics.poll_snapshots(), plan.next.1)]
-            {
-                offsets.push(NextOffset { topic, partition: *partition, offset, metadata: metadata.clone() });
-            }
-        }
+    fn commit(&self, transaction: &Transaction) -> anyhow::Result<Outcome> {
+        let encoded = transaction::encode(&self.shared, transaction)?;
         let member = self.twins.member()?;
         let begun = Instant::now();
         self.router.begun(self.number);
-        let result = producer.run(&records, &offsets, &member);
+        let result = self.producer.run(&encoded.records, &encoded.offsets, &member);
         self.router.ended(self.number);
         phase("commit", begun.elapsed());
-        let count = |outcome: &'static str| {
-            ::metrics::counter!(metrics::TRANSACTIONS, "outcome" => outcome).increment(1)
-        };
-        match result {
+        let (name, outcome) = match result {
             Ok(written) => {
-                count("committed");
-                Ok(Outcome::Committed(wal_records.into_iter().map(|index| written[index]).collect()))
+                transaction::count(transaction);
+                (
+                    "committed",
+                    Outcome::Committed(encoded.wal.into_iter().map(|index| written[index]).collect()),
+                )
             }
             Err(TransactionError::Aborted(error)) => {
-                count("aborted");
                 tracing::info!(lane = self.name, %error, "transaction aborted: deciding again");
-                Ok(Outcome::Aborted)
+                ("aborted", Outcome::Aborted)
             }
             Err(TransactionError::TooLarge { index }) => {
-                count("aborted");
-                Ok(Outcome::TooLarge(positions[index]))
+                ("aborted", Outcome::TooLarge(encoded.positions[index]))
             }
             Err(TransactionError::Unknown(error)) => {
-                count("unknown");
                 tracing::warn!(lane = self.name, %error, "outcome unknown: a new producer, and recovery");
-                Ok(Outcome::Unknown)
+                ("unknown", Outcome::Unknown)
             }
-            Err(fenced @ TransactionError::Fenced(_)) => bail!(anyhow::Error::from(fenced)),
-        }
-    }
-
-    fn dead_letter(
-        &self,
-        position: InputPosition,
-        account: Vec<u8>,
-        dead: &Dead,
-    ) -> anyhow::Result<Outgoing> {
-        let topics = self.shared.cluster.topics();
-        let topic = match position.twin {
-            Twin::Native => topics.ingest_native(),
-            Twin::Snapshots => topics.poll_snapshots(),
+            Err(fenced @ TransactionError::Fenced(_)) => return Err(fenced.into()),
         };
-        let InputPosition { partition, offset, .. } = position;
-        let letter =
-            DeadLetter { topic: &topic, partition, offset, reason: dead.reason, detail: &dead.detail };
-        tracing::warn!(
-            topic,
-            partition,
-            offset,
-            reason = dead.reason,
-            detail = dead.detail,
-            "message set aside"
-        );
-        let payload = Some(serde_json::to_vec(&letter)?.into());
-        Ok(Outgoing { topic: topics.unify_dead(), key: account.into(), payload, ..Outgoing::default() })
-    }
-
-    fn told(&self, plans: &[(i32, Plan)]) {
-        for step in plans.iter().flat_map(|(_, plan)| &plan.steps) {
-            let twin = match step.wal.input.twin {
-                Twin::Native => "native",
-                Twin::Snapshots => "snapshots",
-            };
-            ::metrics::counter!(metrics::INPUTS, "twin" => twin).increment(1);
-            for event in &step.events {
-                ::metrics::counter!(metrics::EVENTS, "event" => event.event.to_string()).increment(1);
-            }
-            for note in &step.notes {
-                ::metrics::counter!(metrics::NOTES, "note" => note.name()).increment(1);
-            }
-            if let Some(dead) = &step.dead {
-                ::metrics::counter!(metrics::REJECTIONS, "reason" => dead.reason).increment(1);
-            }
-        }
-    }
-
-    /// Hands what was committed to the store, and goes on without waiting for it.
-    fn apply(&mut self, plans: Vec<(i32, Plan)>, offsets: &[i64]) {
-        let mut offsets = offsets;
-        for (partition, plan) in plans {
-            let (ours, rest) = offsets.split_at(plan.steps.len());
-            offsets = rest;
-            let Some(ledger) = self.ledgers.get_mut(&partition) else { continue };
-            let epoch = ledger.epoch();
-            let records = ledger.commit(plan.committed(ours));
-            ::metrics::gauge!(metrics::WAL_LAG, "lane" => self.number.to_string()).set(ledger.lag() as f64);
-            if records.is_empty() {
-                continue;
-            }
-            let offsets: Vec<i64> = records.iter().map(|(offset, _)| *offset).collect();
-            let mutations: Vec<(i64, Mutation)> =
-                records.into_iter().flat_map(|(_, record)| (record.ts..).zip(record.mutations)).collect();
-            let (state, router, lane) = (self.shared.state.clone(), self.router.clone(), self.number);
-            self.shared.runtime.spawn(async move {
-                let begun = Instant::now();
-                let outcome = state.apply(&mutations).await.map_err(anyhow::Error::from);
-                phase("apply", begun.elapsed());
-                router.tell(lane, Order::Applied { partition, epoch, offsets, outcome });
-            });
-        }
-    }
-
-    /// After a transaction whose outcome is not known: a new producer with the same id, which ends the old transaction one
-    /// way or the other, and then recovery. Never guess.
-    fn start_over(&mut self, producer: &mut Transactional) -> anyhow::Result<()> {
-        let partitions: Vec<(i32, u64)> =
-            self.ledgers.values().map(|ledger| (ledger.partition(), ledger.epoch())).collect();
-        for (partition, _) in &partitions {
-            self.drop_partition(*partition);
-        }
-        *producer = Transactional::new(&self.shared.cluster, &self.name).context("making a new producer")?;
-        // Messages that were read before still wait in the mailbox: they may not come in front of the recovered offset.
-        self.router.recover_again(partitions);
-        Ok(())
+        ::metrics::counter!(metrics::TRANSACTIONS, "outcome" => name).increment(1);
+        Ok(outcome)
     }
 }
 
-enum Outcome {
-    Committed(Vec<i64>),
-    Aborted,
-    TooLarge(InputPosition),
-    Unknown,
-}
-
-fn by_partition(batch: &[Received<TwinMessage>]) -> BTreeMap<i32, Vec<&Received<TwinMessage>>> {
-    let mut partitions: BTreeMap<i32, Vec<&Received<TwinMessage>>> = BTreeMap::new();
-    for received in batch {
-        partitions.entry(received.position.partition).or_default().push(received);
+/// Makes a producer, as soon as the broker lets us.
+fn producer(shared: &Shared, name: &str) -> anyhow::Result<Transactional> {
+    let begun = Instant::now();
+    loop {
+        match Transactional::new(&shared.cluster, name) {
+            Err(error @ TransactionError::Unknown(_)) if begun.elapsed() < PRODUCER_LIMIT => {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                tracing::warn!(lane = name, error, "making the producer: trying again");
+            }
+            made => return made.with_context(|| format!("making the producer `{name}`")),
+        }
     }
-    partitions
 }
 
 fn phase(phase: &'static str, took: Duration) {

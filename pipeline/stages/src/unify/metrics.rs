@@ -16,6 +16,10 @@ pub const TRANSACTIONS: &str = "tributary_unify_transactions_total";
 pub const BATCH: &str = "tributary_unify_batch_messages";
 /// How long the phases of a batch take, by `phase` (read, decide, commit, apply).
 pub const PHASE_SECONDS: &str = "tributary_unify_phase_seconds";
+/// Producers replaced because nobody could say what became of a transaction.
+pub const PRODUCERS: &str = "tributary_unify_producers_replaced_total";
+/// Times the store was asked again because it was away.
+pub const STORE_RETRIES: &str = "tributary_unify_store_retries_total";
 /// How long a partition's recovery takes.
 pub const RECOVERY_SECONDS: &str = "tributary_unify_recovery_seconds";
 /// WAL records that are committed but not applied.
@@ -34,6 +38,8 @@ pub fn describe() {
     describe_counter!(TRANSACTIONS, "Kafka transactions, by outcome");
     describe_histogram!(BATCH, metrics::Unit::Count, "Messages in a batch");
     describe_histogram!(PHASE_SECONDS, metrics::Unit::Seconds, "How long the phases of a batch take");
+    describe_counter!(PRODUCERS, "Producers replaced after a transaction of unknown outcome");
+    describe_counter!(STORE_RETRIES, "Times the store was asked again because it was away");
     describe_histogram!(RECOVERY_SECONDS, metrics::Unit::Seconds, "How long a partition's recovery takes");
     describe_gauge!(WAL_LAG, "WAL records that are committed but not applied");
     describe_gauge!(PARTITIONS, "Partitions that are read");

@@ -5,11 +5,12 @@
 //! producer and a share of the partitions. What is decided, and in which order things may happen, is in
 //! `tributary_core::{decide, lane}`; here it is done.
 
+mod ask;
 mod input;
 mod lane;
 pub mod metrics;
-mod recovery;
 mod router;
+mod transaction;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +23,7 @@ use tributary_schemas::{framing::SchemaIds, time::Timestamp};
 use self::{lane::Lane, router::Router};
 use crate::{
     kafka::{Cluster, Twins},
-    store::StateStore,
+    store::{StateStore, StoreError},
 };
 
 /// Settings of unify.
@@ -111,11 +112,11 @@ impl Unify {
         let mut threads = Vec::new();
         for (number, mailbox) in receivers.into_iter().enumerate() {
             let name = format!("unify.{}.{number}", self.config.instance);
-            let lane = Lane::new(name.clone(), self.shared.clone(), twins.clone(), router.clone(), number);
+            let (shared, twins, router) = (self.shared.clone(), twins.clone(), router.clone());
             let failed = failed.clone();
-            threads.push(std::thread::Builder::new().name(name).spawn(move || {
+            threads.push(std::thread::Builder::new().name(name.clone()).spawn(move || {
                 let _failed = failed.drop_guard();
-                lane.run(&mailbox)
+                Lane::new(name, shared, twins, router, number)?.run(&mailbox)
             })?);
         }
         tracing::info!(instance = self.config.instance, lanes = threads.len(), "unify runs");
@@ -144,6 +145,23 @@ impl Unify {
         }
         tracing::info!("unify stopped");
         polled
+    }
+}
+
+/// Asks the store until it answers: while it is away the lane waits, and nothing is lost.
+async fn patiently<T, F>(doing: &'static str, mut ask: impl FnMut() -> F) -> anyhow::Result<T>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    loop {
+        match ask().await {
+            Err(error @ StoreError::Unavailable { .. }) => {
+                ::metrics::counter!(metrics::STORE_RETRIES).increment(1);
+                tracing::warn!(error = format!("{:#}", anyhow::Error::from(error)), "{doing}: asking again");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            answer => return Ok(answer?),
+        }
     }
 }
 

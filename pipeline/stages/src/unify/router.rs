@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use tributary_core::lane::Received;
+use tributary_core::{
+    cells::Cell,
+    lane::{Event, Received},
+};
 
 use super::now;
 use crate::kafka::{Flow, Listener, TwinMessage, Twins};
@@ -19,14 +22,20 @@ use crate::kafka::{Flow, Listener, TwinMessage, Twins};
 pub(super) enum Order {
     /// A message of a partition of ours.
     Message(Received<TwinMessage>),
-    /// A partition is ours: recover it and begin.
-    Assigned { partition: i32, epoch: u64 },
     /// Partitions go. Answer when no transaction is open that has anything of them.
     Revoked { partitions: Vec<i32>, done: mpsc::Sender<()> },
-    /// The store has the WAL records at these offsets.
-    Applied { partition: i32, epoch: u64, offsets: Vec<i64>, outcome: anyhow::Result<()> },
+    /// Anything else that the state machine is to hear.
+    Happened(Event),
+    /// Something that waiting does not mend.
+    Failed(anyhow::Error),
     /// End, with the batch under way.
     Stop,
+}
+
+impl Order {
+    pub(super) fn read(batch: u64, cells: Vec<Cell>) -> Self {
+        Self::Happened(Event::Read { batch, cells })
+    }
 }
 
 /// The lanes, and who has which partition.
@@ -112,9 +121,9 @@ impl Router {
         twins.flow(&of_lane, flow)
     }
 
-    /// Asks for partitions to be recovered again, from what the broker says is committed.
-    pub(super) fn recover_again(&self, partitions: Vec<(i32, u64)>) {
-        self.held().again.extend(partitions);
+    /// Asks for a partition to be recovered again, from what the broker says is committed.
+    pub(super) fn recover_again(&self, partition: i32, epoch: u64) {
+        self.held().again.push((partition, epoch));
     }
 
     /// Stops what is to be recovered again, and gives it to its lane as a new assignment.
@@ -202,7 +211,8 @@ impl Listener for Router {
                 *epoch += 1;
                 *epoch
             };
-            self.lane_of(*partition).send(Order::Assigned { partition: *partition, epoch });
+            let event = Event::Assigned { partition: *partition, epoch };
+            self.lane_of(*partition).send(Order::Happened(event));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::ControlFlow,
     sync::{Arc, Mutex},
     time::Instant,
 };
@@ -277,7 +278,7 @@ async fn a_broken_off_baseline_announces_nothing_then_or_later_and_no_polled_val
                     let found = payload.windows(needle.len()).any(|window| window == needle.as_bytes());
                     anyhow::ensure!(!found, "a polled value in {topic}");
                 }
-                Ok(())
+                Ok(ControlFlow::Continue(()))
             };
             log.read(partition, from, end, search).unwrap();
         }
