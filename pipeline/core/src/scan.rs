@@ -9,7 +9,10 @@ use tributary_schemas::{
     state::{Head, RangeRow, weight},
 };
 
-use crate::ranges::FINEST;
+use crate::{
+    guard::{Guard, holds},
+    ranges::FINEST,
+};
 
 /// Records a range, when a cut is chosen.
 const RECORDS_WANTED: u64 = 2_048;
@@ -25,7 +28,13 @@ const BYTES_OVERHEAD: u64 = 24;
 pub struct Scan {
     records: HashMap<RecordKey, Listed>,
     bytes: u64,
+    ended: bool,
 }
+
+/// The listing has not ended: what it did not name may be there all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the listing broke off: a full scan lands only when every page was read")]
+pub struct BrokenOff;
 
 impl Scan {
     /// Takes a record in.
@@ -34,6 +43,11 @@ impl Scan {
         if self.records.insert(listed.remote_id.key(), listed).is_none() {
             self.bytes += bytes;
         }
+    }
+
+    /// Takes in that the listing ended properly: the cursor chain is at its end, and every page was read.
+    pub fn end(&mut self) {
+        self.ended = true;
     }
 
     /// How many records have been named.
@@ -69,7 +83,18 @@ impl Scan {
 
     /// Compares with what unify knows, and gives the messages to send: the summary, then the ranges that differ.
     /// `run.bits` is the scan's [`cut`](Self::cut).
-    pub fn compare(self, run: &Run, rows: &HashMap<(Bits, u32), RangeRow>, absence: Absence) -> Compared {
+    ///
+    /// # Errors
+    /// [`BrokenOff`] unless the listing [ended](Self::end).
+    pub fn compare(
+        self,
+        run: &Run,
+        rows: &HashMap<(Bits, u32), RangeRow>,
+        absence: Absence,
+    ) -> Result<Compared, BrokenOff> {
+        if !self.ended && holds(Guard::CompleteScans) {
+            return Err(BrokenOff);
+        }
         let mut found: Vec<Found> = (0..run.bits.ranges()).map(|_| Found::default()).collect();
         for (key, listed) in &self.records {
             let range = &mut found[key.range(run.bits) as usize];
@@ -108,7 +133,7 @@ impl Scan {
         });
         let ranges: Vec<RangeListing> = ranges.collect();
         let summary = Summary { run: run.clone(), records, ranges_sent: ranges.len() as u32 };
-        Compared { summary, ranges, doubted }
+        Ok(Compared { summary, ranges, doubted })
     }
 
     fn count(&self) -> u64 {
@@ -196,6 +221,7 @@ mod tests {
         for id in ids {
             scan.add(listed(RemoteId::new(id.to_string()), Content::Hash(RecordHash([id as u8; 16]))));
         }
+        scan.end();
         scan
     }
 
@@ -225,7 +251,7 @@ mod tests {
         }
         let scan = scan(0..10);
         let bits = Bits::new(3).unwrap();
-        let compared = scan.compare(&run(bits), &HashMap::new(), Absence::Sure);
+        let compared = scan.compare(&run(bits), &HashMap::new(), Absence::Sure).unwrap();
         assert_eq!(
             compared.ranges.len(),
             8,
@@ -257,11 +283,19 @@ mod tests {
     }
 
     #[test]
+    fn a_listing_that_broke_off_lands_nothing() {
+        let mut broken_off = Scan::default();
+        broken_off.add(listed(RemoteId::new("1"), Content::Unread));
+        let run = run(Bits::new(0).unwrap());
+        assert_eq!(broken_off.compare(&run, &HashMap::new(), Absence::Sure).err(), Some(BrokenOff));
+    }
+
+    #[test]
     fn a_quiet_scan_sends_its_summary_alone() {
         let run = run(Bits::new(2).unwrap());
         let scan = scan(0..5_000);
         let rows = rows(&scan, &run);
-        let compared = scan.compare(&run, &rows, Absence::Sure);
+        let compared = scan.compare(&run, &rows, Absence::Sure).unwrap();
         assert_eq!((compared.ranges.len(), compared.summary.ranges_sent, compared.doubted), (0, 0, false));
     }
 
@@ -282,13 +316,13 @@ mod tests {
             ("no run yet", &|row| row.run = None),
             ("a run before the baseline", &|row| row.run = Some(RunId(0))),
         ] {
-            let compared = scan(0..9).compare(&run(cut), &known(change), Absence::Sure);
+            let compared = scan(0..9).compare(&run(cut), &known(change), Absence::Sure).unwrap();
             assert_eq!(compared.ranges.len(), 1, "{rule}");
         }
         let mut unread = scan(0..8);
         unread.add(listed(RemoteId::new("8"), Content::Unread));
         assert_eq!(
-            unread.compare(&run(cut), &known(&|_| ()), Absence::Sure).ranges.len(),
+            unread.compare(&run(cut), &known(&|_| ()), Absence::Sure).unwrap().ranges.len(),
             1,
             "an unread record"
         );
@@ -298,7 +332,7 @@ mod tests {
     fn a_range_is_sorted_by_key_and_the_later_page_wins() {
         let mut scan = scan(0..500);
         scan.add(listed(RemoteId::new("7"), Content::Unread));
-        let compared = scan.compare(&run(Bits::new(0).unwrap()), &HashMap::new(), Absence::Sure);
+        let compared = scan.compare(&run(Bits::new(0).unwrap()), &HashMap::new(), Absence::Sure).unwrap();
         let records = &compared.ranges[0].records;
         assert_eq!(records.len(), 500);
         assert!(records.windows(2).all(|pair| pair[0].remote_id.key() < pair[1].remote_id.key()));
@@ -316,9 +350,12 @@ mod tests {
             ("more than a fifth", 79, Absence::Sure, true),
         ] {
             let rows = rows(&scan(0..100), &run(cut));
-            assert_eq!(scan(0..left).compare(&run(cut), &rows, absence).doubted, doubted, "{rule}");
+            assert_eq!(scan(0..left).compare(&run(cut), &rows, absence).unwrap().doubted, doubted, "{rule}");
         }
         let rows = rows(&scan(0..10), &run(cut));
-        assert!(!scan(0..0).compare(&run(cut), &rows, Absence::Sure).doubted, "ten at the most are believed");
+        assert!(
+            !scan(0..0).compare(&run(cut), &rows, Absence::Sure).unwrap().doubted,
+            "ten at the most are believed"
+        );
     }
 }

@@ -82,7 +82,9 @@ pub(super) fn take_over(record: Record<'_>, pass: &Pass, sight: Sight) -> Seen {
             (pass.comparable(record.state()).map_or(State::Touched, State::Live), Introduced::Yes)
         }
         Sight::Unlisted(_) | Sight::Deleted if record.state() == State::Gone => return Seen::NOTHING,
-        Sight::Unlisted(_) | Sight::Deleted => (State::Gone, Introduced::No),
+        // What a webhook told of may have been skipped: taken for gone, it would be told as created again.
+        Sight::Unlisted(Doubt::Doubtful) => return compare(record, pass, sight),
+        Sight::Unlisted(Doubt::Sure) | Sight::Deleted => (State::Gone, Introduced::No),
     };
     record.adopt(record.known(state, At::Run(pass.run), introduced), Some(Note::TakenOver))
 }

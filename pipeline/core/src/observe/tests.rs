@@ -211,7 +211,7 @@ fn a_baseline_is_taken_over_as_it_says() {
         ("what is not there any more goes in silence", "s1a b2-", "c", "-"),
         ("what is there again comes in silence", "s1a s2- b3a", "cd", "a"),
         ("a record that could not be read is no news later", "b1? s2a s3b", "u", "b"),
-        ("a doubt is no doubt", "s1a b2~", "c", "-"),
+        ("a doubt marks, or what is there would be told as created again", "s1a b2~ s3a", "c", "a"),
         ("announced", "r1a", "c", "a"),
         ("announced again", "s1a r2a", "cc", "a"),
         ("announced, whatever was known", "s1a r2b", "cc", "b"),

@@ -90,6 +90,7 @@ impl Runner {
                 .into());
             }
             if page.more == More::No {
+                scan.end();
                 break;
             }
         }
@@ -102,7 +103,7 @@ impl Runner {
             (Release::No, ListingKind::Keyed) => Absence::Sure,
             (Release::No, ListingKind::Unkeyed) => Absence::Doubtful,
         };
-        let compared = scan.compare(&job.run, &rows, absence);
+        let compared = scan.compare(&job.run, &rows, absence).map_err(anyhow::Error::from)?;
         let (same, sent) =
             (u64::from(job.run.bits.ranges()) - compared.ranges.len() as u64, compared.ranges.len() as u64);
         ::metrics::counter!(metrics::RANGES, "outcome" => "same").increment(same);

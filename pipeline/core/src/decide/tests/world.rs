@@ -134,7 +134,8 @@ impl World {
         let run = self.run(bits);
         let mut scan = Scan::default();
         self.truth.keys().for_each(|id| scan.add(self.listed(*id)));
-        let compared = scan.compare(&run, &self.rows(), self.absence);
+        scan.end();
+        let compared = scan.compare(&run, &self.rows(), self.absence).unwrap();
         let ranges = compared.ranges.into_iter().map(Snapshot::Range);
         std::iter::once(Snapshot::Summary(compared.summary)).chain(ranges).map(Input::Snapshot).collect()
     }
