@@ -110,7 +110,7 @@ pub(crate) const fn holds(_: Guard) -> bool {
 #[cfg(feature = "simulation")]
 pub(crate) use switch::holds;
 #[cfg(feature = "simulation")]
-pub use switch::{off, with_all};
+pub use switch::off;
 
 #[cfg(feature = "simulation")]
 mod switch {
@@ -129,13 +129,5 @@ mod switch {
     /// Takes a guard out, on this thread, or puts it back.
     pub fn off(guard: Option<Guard>) {
         OFF.set(guard);
-    }
-
-    /// Does something with every guard in its place: what the truth is, is not up to them.
-    pub fn with_all<T>(run: impl FnOnce() -> T) -> T {
-        let off = OFF.replace(None);
-        let result = run();
-        OFF.set(off);
-        result
     }
 }
