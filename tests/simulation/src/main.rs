@@ -84,7 +84,7 @@ fn weather(world: &mut World) {
         world.after(at, move |world| {
             note!(world, "the broker is away for {} ms", lasts / MILLI);
             world.faults += 1;
-            world.broker.away = world.now + lasts;
+            world.broker.away = world.broker.away.max(world.now + lasts);
         });
     }
     for _ in 0..world.chance.below(3) {
@@ -92,7 +92,7 @@ fn weather(world: &mut World) {
         world.after(at, move |world| {
             note!(world, "the store is away for {} ms", lasts / MILLI);
             world.faults += 1;
-            world.store.away = world.now + lasts;
+            world.store.away = world.store.away.max(world.now + lasts);
         });
     }
     for process in 0..world.processes.len() {
@@ -190,6 +190,11 @@ fn main() -> ExitCode {
     if arguments.trace {
         let History { world, verdict } = live_through(arguments.seed, arguments.without, true);
         world.trace.iter().flatten().for_each(|line| println!("{line}"));
+        for (partition, log) in world.broker.wal.iter().enumerate() {
+            for (offset, record) in log.committed() {
+                println!("wal {partition}/{offset}: {record:?}");
+            }
+        }
         for (partition, log) in world.broker.events.iter().enumerate() {
             for (offset, event) in log.committed() {
                 println!("told {partition}/{offset}: {:?}", oracle::facts(event));

@@ -1,7 +1,7 @@
 //! A unify process: production's lane machines, in a shell that is slow, dies, sleeps, and whose clock is wrong.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -41,6 +41,8 @@ pub(crate) struct Process {
     epochs: BTreeMap<i32, u64>,
     /// What is read of each twin: the assignment, the next offset, when its last message comes.
     reading: BTreeMap<(Twin, i32), (u64, usize, i64)>,
+    /// What was read and is on its way to its lane, in order.
+    queues: BTreeMap<(Twin, i32, u64), VecDeque<Received<Message>>>,
     /// A revocation is waited for: how many lanes have not answered, which partitions go, whether all are lost.
     revoking: Option<(usize, BTreeSet<i32>, bool)>,
     limits: Limits,
@@ -52,7 +54,7 @@ struct Shell {
     ticks: Option<i64>,
     /// Something is under way that the lane's thread waits for.
     busy: bool,
-    waiting: std::collections::VecDeque<Event>,
+    waiting: VecDeque<Event>,
 }
 
 impl World {
@@ -73,6 +75,7 @@ impl World {
             owned: BTreeSet::new(),
             epochs: BTreeMap::new(),
             reading: BTreeMap::new(),
+            queues: BTreeMap::new(),
             revoking: None,
             limits,
         };
@@ -93,6 +96,7 @@ impl World {
         process.owned.clear();
         process.epochs.clear();
         process.reading.clear();
+        process.queues.clear();
         process.revoking = None;
         let clock = Timestamp::from_micros(now + process.skew);
         let shell = || Shell {
@@ -516,9 +520,13 @@ impl World {
                 let message = Message { key: Vec::new(), input: Ok(input) };
                 let position = InputPosition { twin, partition, offset };
                 let received = Received { position, epoch, bytes: 1, message };
+                let queue = (twin, partition, epoch);
+                process.queues.entry(queue).or_default().push_back(received);
                 self.step(who, at - self.now, move |world| {
-                    let lane = world.lane_of(who, partition);
-                    world.tell(who, lane, Event::Message(received));
+                    let queue = world.processes[who.process].queues.get_mut(&queue);
+                    if let Some(received) = queue.and_then(VecDeque::pop_front) {
+                        world.tell(who, world.lane_of(who, partition), Event::Message(received));
+                    }
                 });
             }
         }

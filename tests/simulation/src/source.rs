@@ -36,7 +36,7 @@ pub(crate) struct Provider {
     pub(crate) partition: i32,
     pub(crate) announce: Announce,
     /// Whether it sends webhooks.
-    native: bool,
+    pub(crate) native: bool,
     /// Whether its listing can skip a record; each is skipped once at most.
     keyed: bool,
     skipped: BTreeSet<u32>,
