@@ -118,7 +118,7 @@ pub(super) struct ToTheEnd;
 impl ClientContext for ToTheEnd {
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
-            tracing::warn!(%error, reason, "librdkafka");
+            tracing::debug!(%error, reason, "librdkafka");
         }
     }
 }

@@ -103,7 +103,8 @@ impl LogReader {
                 // Everything up to the last stable offset was given; the caller knows that it has reached the end.
                 Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => return Ok(end),
                 Some(Ok(_)) => {}
-                Some(Err(error)) => tracing::warn!(%error, "reading a log"),
+                // A reader that was idle while the broker was away hears of it now, hundreds of times.
+                Some(Err(error)) => tracing::debug!(%error, "reading a log"),
                 None => {
                     quiet += 1;
                     if quiet > 300 {
