@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 use crate::{deployment::Deployment, generator::Generator, reader::Reader, services::Services};
@@ -32,6 +32,9 @@ struct Arguments {
     /// The same seed chooses the same faults; their moments depend on the machine.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Only these faults, equally often; otherwise all of them, the common ones more often.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Fault>,
     /// The binary to test.
     #[arg(long, env = "TRIBUTARY_BIN")]
     tributary: std::path::PathBuf,
@@ -41,7 +44,7 @@ struct Arguments {
 }
 
 /// What is done to the deployment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 enum Fault {
     /// kill -9, and a new process some time later.
     Kill,
@@ -99,13 +102,14 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         deployment.start(process)?;
     }
     let mut chance = StdRng::seed_from_u64(arguments.seed);
+    let deck = if arguments.only.is_empty() { Fault::DECK.to_vec() } else { arguments.only };
     let begun = Instant::now();
     let ends = begun + Duration::from_secs_f64(arguments.minutes * 60.0);
     reader.first(Duration::from_secs(60)).await?;
     let mut faults: Vec<Fault> = Vec::new();
     let mut stalls: Vec<(Fault, Duration)> = Vec::new();
-    while Instant::now() < ends {
-        let fault = *Fault::DECK.choose(&mut chance).unwrap_or(&Fault::Kill);
+    while Instant::now() < ends && reader.wrong().is_none() {
+        let fault = *deck.choose(&mut chance).unwrap_or(&Fault::Kill);
         println!(
             "{:7.1} s  {fault:?} ({} changes told of {} made)",
             begun.elapsed().as_secs_f64(),

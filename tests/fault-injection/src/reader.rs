@@ -74,7 +74,11 @@ impl Reader {
                         })
                         .and_then(|event| seen.take(event));
                     if let Err(wrong) = event {
-                        seen.wrong.get_or_insert(wrong);
+                        let (at, offset) = (record.at, record.offset);
+                        seen.wrong.get_or_insert(format!(
+                            "{} [{}] at offset {offset}: {wrong}",
+                            at.topic, at.partition
+                        ));
                     }
                 }
             }
@@ -84,6 +88,11 @@ impl Reader {
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// What is wrong with what was told so far.
+    pub(crate) fn wrong(&self) -> Option<String> {
+        self.seen().wrong.clone()
     }
 
     pub(crate) fn told(&self) -> usize {
