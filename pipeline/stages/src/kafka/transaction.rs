@@ -133,7 +133,9 @@ impl Transactional {
             .map_err(|error| self.abort(None, error))?;
         match self.producer.commit_transaction(Duration::from_secs(8)) {
             Ok(()) => Ok(written),
-            Err(error) => Err(self.after_commit(error)),
+            // The commit may have reached the broker, whatever the client makes of it: after some errors it offers to
+            // abort, and says that it did, though all of it is there.
+            Err(error) => Err(classify(error)),
         }
     }
 
@@ -197,13 +199,6 @@ impl Transactional {
                 _ => TransactionError::Aborted(cause),
             },
             Err(error) => classify(error),
-        }
-    }
-
-    fn after_commit(&self, error: KafkaError) -> TransactionError {
-        match &error {
-            KafkaError::Transaction(cause) if cause.txn_requires_abort() => self.abort(None, error),
-            _ => classify(error),
         }
     }
 

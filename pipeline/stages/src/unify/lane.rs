@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use tributary_core::lane::{self, Action, Event, Message, Outcome, Received, Transaction};
+use tributary_core::lane::{self, Action, Event, Message, Outcome, Part, Received, Transaction};
 use tributary_schemas::wal::{InputPosition, Mutation};
 
 use super::{
@@ -209,6 +209,13 @@ impl Lane {
     fn commit(&self, transaction: &Transaction) -> anyhow::Result<Outcome> {
         let encoded = transaction::encode(&self.shared, transaction)?;
         let member = self.twins.member()?;
+        // A revocation that has waited too long goes on without us, and the member joins again: under its new generation
+        // the broker would let us commit what another process has by now. Who we are was asked for first.
+        let ours = |part: &Part| self.router.is_ours(part.partition, part.epoch);
+        if !transaction.parts.iter().all(ours) {
+            tracing::info!(lane = self.name, "not committing: a partition of it is not ours any more");
+            return Ok(Outcome::Aborted);
+        }
         let begun = Instant::now();
         self.router.begun(self.number);
         let result = self.producer.run(&encoded.records, &encoded.offsets, &member);
