@@ -54,12 +54,6 @@ pub enum TransactionError {
     /// Whether it was committed is not known, or the producer can't go on: make a new one, and recover.
     #[error("the outcome of the transaction is not known")]
     Unknown(#[source] KafkaError),
-    /// Another process has our name.
-    #[error(
-        "another process has this one's name in the group: every unify process needs an instance number of its own \
-         (unify.instance)"
-    )]
-    Fenced(#[source] KafkaError),
 }
 
 /// The delivery reports of the transaction under way.
@@ -73,6 +67,8 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
         let report = match result {
+            // A duplicate that the broker no longer remembers has no offset.
+            Ok(record) if record.offset() < 0 => Err(KafkaError::Flush(RDKafkaErrorCode::InvalidMessage)),
             Ok(record) => Ok(record.offset()),
             Err((error, _)) => Err(error.clone()),
         };
@@ -97,7 +93,7 @@ impl Transactional {
         config.set("queue.buffering.max.messages", "100000");
         let producer: ThreadedProducer<Reports> =
             config.create_with_context(Reports::default()).map_err(TransactionError::Unknown)?;
-        producer.init_transactions(Duration::from_secs(10)).map_err(classify)?;
+        producer.init_transactions(Duration::from_secs(10)).map_err(TransactionError::Unknown)?;
         Ok(Self { producer })
     }
 
@@ -112,7 +108,7 @@ impl Transactional {
         member: &ConsumerGroupMetadata,
     ) -> Result<Vec<i64>, TransactionError> {
         self.reports().clear();
-        self.producer.begin_transaction().map_err(classify)?;
+        self.producer.begin_transaction().map_err(TransactionError::Unknown)?;
         for (index, record) in records.iter().enumerate() {
             self.enqueue(index, record)?;
         }
@@ -135,7 +131,7 @@ impl Transactional {
             Ok(()) => Ok(written),
             // The commit may have reached the broker, whatever the client makes of it: after some errors it offers to
             // abort, and says that it did, though all of it is there.
-            Err(error) => Err(classify(error)),
+            Err(error) => Err(TransactionError::Unknown(error)),
         }
     }
 
@@ -178,19 +174,9 @@ impl Transactional {
         }
     }
 
-    /// Aborts after `cause`. Only an abort that the broker confirms makes the cause harmless.
+    /// Aborts after `cause`, before a commit was asked for. Only an abort that the broker confirms makes the cause
+    /// harmless; a producer that was fenced, by its successor or because its time was up, can't abort.
     fn abort(&self, index: Option<usize>, cause: KafkaError) -> TransactionError {
-        let lost = [
-            RDKafkaErrorCode::Fenced,
-            RDKafkaErrorCode::ProducerFenced,
-            RDKafkaErrorCode::InvalidProducerEpoch,
-        ];
-        let classified = classify(cause.clone());
-        if matches!(classified, TransactionError::Fenced(_))
-            || cause.rdkafka_error_code().is_some_and(|code| lost.contains(&code))
-        {
-            return classified;
-        }
         match self.producer.abort_transaction(Duration::from_secs(8)) {
             Ok(()) => match (index, cause.rdkafka_error_code()) {
                 (Some(index), Some(RDKafkaErrorCode::MessageSizeTooLarge)) => {
@@ -198,7 +184,7 @@ impl Transactional {
                 }
                 _ => TransactionError::Aborted(cause),
             },
-            Err(error) => classify(error),
+            Err(error) => TransactionError::Unknown(error),
         }
     }
 
@@ -217,11 +203,5 @@ fn list(offsets: &[NextOffset]) -> Result<TopicPartitionList, KafkaError> {
     Ok(list)
 }
 
-fn classify(error: KafkaError) -> TransactionError {
-    match error.rdkafka_error_code() {
-        // A producer is fenced by its own successor too, and when the broker has ended its transaction; only the
-        // member's name tells a namesake.
-        Some(RDKafkaErrorCode::FencedInstanceId) => TransactionError::Fenced(error),
-        _ => TransactionError::Unknown(error),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -185,12 +185,33 @@ impl Twins {
         Ok(())
     }
 
-    /// Who we are to the group: travels with the offsets of a transaction.
+    /// Who we are to the group: travels with the offsets of a transaction. `None` while we are no member.
     ///
     /// # Errors
-    /// Before the member has joined.
-    pub fn member(&self) -> anyhow::Result<ConsumerGroupMetadata> {
-        self.consumer.group_metadata().context("the member has not joined its group")
+    /// When the consumer has no group.
+    pub fn member(&self) -> anyhow::Result<Option<ConsumerGroupMetadata>> {
+        let member = self.consumer.group_metadata().context("the consumer has no group")?;
+        // Asked for after it: if we are a member now but it was taken while we were none, we have lost and regained
+        // everything between, and the listener has heard of it.
+        Ok(self.is_member().then_some(member))
+    }
+
+    #[allow(unsafe_code)]
+    fn is_member(&self) -> bool {
+        use rdkafka::bindings as raw;
+        // SAFETY: the client lives as long as `self`; the metadata is ours, its strings are read before it is destroyed,
+        // and a null pointer, which is what a client without a group gives, is not followed.
+        unsafe {
+            let metadata = raw::rd_kafka_consumer_group_metadata(self.consumer.client().native_ptr());
+            if metadata.is_null() {
+                return false;
+            }
+            let id = raw::rd_kafka_consumer_group_metadata_member_id(metadata);
+            let named = !id.is_null() && *id != 0;
+            let generation = raw::rd_kafka_consumer_group_metadata_generation_id(metadata);
+            raw::rd_kafka_consumer_group_metadata_destroy(metadata);
+            named && generation >= 0
+        }
     }
 
     fn topic(&self, twin: Twin) -> &str {

@@ -175,9 +175,11 @@ impl Lane {
         let seconds = self.recoveries.remove(&partition).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
         ::metrics::histogram!(metrics::RECOVERY_SECONDS).record(seconds);
         tracing::info!(partition, epoch, native, snapshots, seconds, "partition recovered");
-        let begun = self.twins.begin(partition, native, snapshots);
-        if let Err(error) = begun {
-            // It was taken from us meanwhile: the revocation is on its way.
+        // It may have been taken from us meanwhile: the revocation is on its way, or has given up on us.
+        if !self.router.is_ours(partition, epoch) {
+            return Ok(());
+        }
+        if let Err(error) = self.twins.begin(partition, native, snapshots) {
             tracing::info!(partition, epoch, error = format!("{error:#}"), "not beginning a partition");
         } else if self.router.flow(self.number) == Flow::Held {
             self.twins.flow(&[partition], Flow::Held)?;
@@ -208,14 +210,15 @@ impl Lane {
 
     fn commit(&self, transaction: &Transaction) -> anyhow::Result<Outcome> {
         let encoded = transaction::encode(&self.shared, transaction)?;
+        // Who we are is asked for first. A member that has lost its partitions, and perhaps joined again under a new
+        // generation, may still be let by the broker: the transaction of a member without a name is not refused, and
+        // a generation says nothing about partitions. Both are heard by the router before the member joins again.
         let member = self.twins.member()?;
-        // A revocation that has waited too long goes on without us, and the member joins again: under its new generation
-        // the broker would let us commit what another process has by now. Who we are was asked for first.
         let ours = |part: &Part| self.router.is_ours(part.partition, part.epoch);
-        if !transaction.parts.iter().all(ours) {
+        let (Some(member), true) = (member, transaction.parts.iter().all(ours)) else {
             tracing::info!(lane = self.name, "not committing: a partition of it is not ours any more");
             return Ok(Outcome::Aborted);
-        }
+        };
         let begun = Instant::now();
         self.router.begun(self.number);
         let result = self.producer.run(&encoded.records, &encoded.offsets, &member);
@@ -240,7 +243,6 @@ impl Lane {
                 tracing::warn!(lane = self.name, %error, "outcome unknown: a new producer, and recovery");
                 ("unknown", Outcome::Unknown)
             }
-            Err(fenced @ TransactionError::Fenced(_)) => return Err(fenced.into()),
         };
         ::metrics::counter!(metrics::TRANSACTIONS, "outcome" => name).increment(1);
         Ok(outcome)

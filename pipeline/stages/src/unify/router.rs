@@ -65,8 +65,8 @@ struct Held {
 
 /// A transaction that takes longer than this is stuck (design §6).
 const WATCHDOG: Duration = Duration::from_secs(30);
-/// How long a revocation waits for a lane.
-const REVOCATION_LIMIT: Duration = Duration::from_secs(20);
+/// How long a revocation waits for a lane: until it is stuck for certain.
+const REVOCATION_LIMIT: Duration = WATCHDOG;
 
 pub(super) fn mailbox() -> (Outbox, mpsc::Receiver<Order>) {
     let (orders, receiver) = mpsc::channel();
