@@ -138,32 +138,21 @@ impl Cells {
 
     /// Copies what is wanted of these into `to`, with what was removed.
     pub fn pick<'a>(&self, wants: impl IntoIterator<Item = &'a Want>, to: &mut Cells) {
-        let cell =
-            |key: CellKey, stamped: &Stamped| Cell { key, ts: stamped.ts, value: stamped.value.clone() };
+        let mut copy = |key: CellKey, stamped: &Stamped| {
+            to.absorb(Cell { key, ts: stamped.ts, value: stamped.value.clone() });
+        };
         for want in wants {
-            let (records, row) = match want {
-                Want::Cell(CellKey::Record(bucket, record)) => ((bucket, *record..=*record), None),
-                Want::Cell(key) => {
-                    if let Some(stamped) = self.others.get(key) {
-                        to.absorb(cell(key.clone(), stamped));
+            let one = match want {
+                Want::Cell(key) => key.clone(),
+                Want::Slice(bucket) => {
+                    for ((bucket, record), stamped) in self.records.range(all_of(bucket)) {
+                        copy(CellKey::Record(bucket.clone(), *record), stamped);
                     }
-                    continue;
+                    CellKey::Range(bucket.clone())
                 }
-                Want::Slice(bucket) => (
-                    (bucket, RecordKey([0; 16])..=RecordKey([0xff; 16])),
-                    Some(CellKey::Range(bucket.clone())),
-                ),
             };
-            let (bucket, keys) = records;
-            let from = (bucket.clone(), *keys.start());
-            let until = (bucket.clone(), *keys.end());
-            for ((bucket, record), stamped) in self.records.range(from..=until) {
-                to.absorb(cell(CellKey::Record(bucket.clone(), *record), stamped));
-            }
-            if let Some(key) = row
-                && let Some(stamped) = self.others.get(&key)
-            {
-                to.absorb(cell(key, stamped));
+            if let Some(stamped) = self.stamped(&one) {
+                copy(one, stamped);
             }
         }
     }
@@ -177,12 +166,7 @@ impl Cells {
 
     /// What a cell holds, and since when; `None` if it is not known here, was removed, or its account forgotten.
     pub fn get(&self, key: &CellKey) -> Option<&CellValue> {
-        let stamped = match key {
-            CellKey::Record(bucket, record) => self.records.get(&(bucket.clone(), *record)),
-            CellKey::Range(_) | CellKey::Head(..) | CellKey::Delivery { .. } | CellKey::Forgotten(_) => {
-                self.others.get(key)
-            }
-        }?;
+        let stamped = self.stamped(key)?;
         self.visible(key.account(), stamped)
     }
 
@@ -196,9 +180,7 @@ impl Cells {
 
     /// All known records of a bucket, by key.
     pub fn slice<'a>(&'a self, bucket: &Bucket) -> impl Iterator<Item = (RecordKey, &'a Known)> + use<'a> {
-        let from = (bucket.clone(), RecordKey([0; 16]));
-        let to = (bucket.clone(), RecordKey([0xff; 16]));
-        self.records.range(from..=to).filter_map(|((bucket, key), stamped)| {
+        self.records.range(all_of(bucket)).filter_map(|((bucket, key), stamped)| {
             match self.visible(&bucket.account, stamped)? {
                 CellValue::Record(known) => Some((*key, known)),
                 CellValue::Range(_) | CellValue::Head(_) | CellValue::Mark => None,
@@ -259,6 +241,15 @@ impl Cells {
         self.len() == 0
     }
 
+    fn stamped(&self, key: &CellKey) -> Option<&Stamped> {
+        match key {
+            CellKey::Record(bucket, record) => self.records.get(&(bucket.clone(), *record)),
+            CellKey::Range(_) | CellKey::Head(..) | CellKey::Delivery { .. } | CellKey::Forgotten(_) => {
+                self.others.get(key)
+            }
+        }
+    }
+
     fn visible<'a>(&self, account: &AccountId, stamped: &'a Stamped) -> Option<&'a CellValue> {
         let forgotten = self.forgotten.get(account).is_some_and(|since| stamped.ts < *since);
         if forgotten { None } else { stamped.value.as_ref() }
@@ -273,6 +264,11 @@ impl CellKey {
             Self::Head(account, _) | Self::Delivery { account, .. } | Self::Forgotten(account) => account,
         }
     }
+}
+
+/// The keys of a bucket's records.
+fn all_of(bucket: &Bucket) -> std::ops::RangeInclusive<(Bucket, RecordKey)> {
+    (bucket.clone(), RecordKey([0; 16]))..=(bucket.clone(), RecordKey([0xff; 16]))
 }
 
 /// The cell that a mutation writes at `ts`; `None` for a delivery that can't be told apart.
