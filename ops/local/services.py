@@ -2,6 +2,7 @@
 """Apache Kafka and Apache Cassandra on loopback, without containers: fetched from Maven Central, started, stopped by pid.
 
   ops/local/up [--ports auto]   fetch what is missing, start what is not running, wait until both answer
+               [--proxied 3]    with listeners that Kafka advertises elsewhere: for tests that break the network
   ops/local/down [--wipe]       stop both; --wipe also erases their data
   ops/local/status              say what runs where
 
@@ -13,6 +14,7 @@ import argparse
 import fcntl
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -160,27 +162,48 @@ def cql_answers(port):
 
 
 def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for it in sockets:
-        it.bind(("127.0.0.1", 0))
+    """Below those that the system gives to clients: while a service is away, one of them could take its port."""
+    sockets = []
+    for port in random.sample(range(10_000, 32_000), 1_000):
+        it = socket.socket()
+        try:
+            it.bind(("127.0.0.1", port))
+        except OSError:
+            it.close()
+            continue
+        sockets.append(it)
+        if len(sockets) == count:
+            break
     ports = [it.getsockname()[1] for it in sockets]
     for it in sockets:
         it.close()
     return ports
 
 
-def ports(choice):
-    """The ports in use: those chosen before, else as asked."""
+def ports(choice, proxied=0):
+    """The ports in use: those chosen before, else as asked. Of a proxied listener: its own port, and the advertised."""
     file = ROOT / "ports"
     if file.exists():
         return {name: int(port) for name, port in (line.split() for line in file.read_text().splitlines())}
-    chosen = dict(zip(PORTS, free_ports(len(PORTS)))) if choice == "auto" else dict(PORTS)
+    names = list(PORTS) + [f"{side}{number}" for number in range(proxied) for side in ("proxied", "advertised")]
+    chosen = dict(zip(names, free_ports(len(names))))
+    if choice == "fixed":
+        chosen |= PORTS
     file.write_text("".join(f"{name} {port}\n" for name, port in chosen.items()))
     return chosen
 
 
+def proxied(port):
+    """The proxied listeners: number, own port, advertised port."""
+    numbers = range(sum(name.startswith("proxied") for name in port))
+    return [(number, port[f"proxied{number}"], port[f"advertised{number}"]) for number in numbers]
+
+
 def up_kafka(port):
     libs = fetch("kafka")
+    own = "".join(f",PROXIED{number}://127.0.0.1:{own}" for number, own, _ in proxied(port))
+    advertised = "".join(f",PROXIED{number}://127.0.0.1:{elsewhere}" for number, _, elsewhere in proxied(port))
+    protocols = "".join(f",PROXIED{number}:PLAINTEXT" for number, _, _ in proxied(port))
     folder = ROOT / "kafka"
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "server.properties"
@@ -188,10 +211,10 @@ def up_kafka(port):
         f"""process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{port['controller']}
-listeners=PLAINTEXT://127.0.0.1:{port['kafka']},CONTROLLER://127.0.0.1:{port['controller']}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port['kafka']}
+listeners=PLAINTEXT://127.0.0.1:{port['kafka']},CONTROLLER://127.0.0.1:{port['controller']}{own}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port['kafka']}{advertised}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
 log.dirs={folder}/data
 auto.create.topics.enable=false
 message.max.bytes=8388608
@@ -232,8 +255,8 @@ commitlog_directory: {folder}/commitlog
 saved_caches_directory: {folder}/saved_caches
 hints_directory: {folder}/hints
 cdc_raw_directory: {folder}/cdc_raw
-commitlog_sync: periodic
-commitlog_sync_period: 10000ms
+# One node, and the tests kill it: what it has acknowledged must be on disk, because no replica remembers it.
+commitlog_sync: batch
 seed_provider:
   - class_name: org.apache.cassandra.locator.SimpleSeedProvider
     parameters: [{{seeds: "127.0.0.1:{port['storage']}"}}]
@@ -279,7 +302,7 @@ auto_snapshot: false
 
 def up(args):
     ROOT.mkdir(parents=True, exist_ok=True)
-    port = ports(args.ports)
+    port = ports(args.ports, args.proxied)
     if not running("kafka"):
         up_kafka(port)
     if not running("cassandra"):
@@ -287,6 +310,9 @@ def up(args):
     wait("kafka", lambda: kafka_answers(port["kafka"]), 60)
     wait("cassandra", lambda: cql_answers(port["cql"]), 180)
     env = f"TRIBUTARY_KAFKA=127.0.0.1:{port['kafka']}\nTRIBUTARY_CQL=127.0.0.1:{port['cql']}\n"
+    if proxied(port):
+        pairs = (f"{elsewhere}:{own}" for _, own, elsewhere in proxied(port))
+        env += f"TRIBUTARY_KAFKA_PROXIED={','.join(pairs)}\n"
     (ROOT / "env").write_text(env)
     print(env, end="")
 
@@ -333,6 +359,7 @@ def main():
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("up")
     command.add_argument("--ports", choices=["fixed", "auto"], default="fixed")
+    command.add_argument("--proxied", type=int, default=0, metavar="N")
     command.set_defaults(run=up)
     command = commands.add_parser("down")
     command.add_argument("--wipe", action="store_true")

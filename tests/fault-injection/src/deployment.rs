@@ -23,6 +23,7 @@ use tributary_stages::{
 use crate::{
     PROCESSES,
     generator::{Made, PARTITIONS},
+    network::Network,
     services::{Services, signal},
 };
 
@@ -32,6 +33,7 @@ pub(crate) struct Deployment {
     pub(crate) cluster: Cluster,
     store: StoreConfig,
     processes: BTreeMap<usize, Child>,
+    networks: Vec<Network>,
 }
 
 impl Deployment {
@@ -40,11 +42,12 @@ impl Deployment {
         let folder = tempfile::tempdir()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let (prefix, keyspace) = (format!("f_{now}."), format!("f_{now}"));
-        for process in 0..PROCESSES {
-            let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let mut networks = Vec::new();
+        for (process, (advertised, own)) in services.ways.iter().enumerate() {
+            networks.push(Network::between(*advertised, *own).await?);
             let config = format!(
-                "[kafka]\nbrokers = \"{}\"\nprefix = \"{prefix}\"\n[store.cql]\nhosts = [\"{}\"]\nkeyspace = \"{keyspace}\"\nreplication = 1\n[telemetry]\nlisten = \"127.0.0.1:{port}\"\n[unify]\ninstance = {process}\n",
-                services.kafka, services.cql
+                "[kafka]\nbrokers = \"127.0.0.1:{advertised}\"\nprefix = \"{prefix}\"\n[store.cql]\nhosts = [\"{}\"]\nkeyspace = \"{keyspace}\"\nreplication = 1\n[telemetry]\nlisten = \"127.0.0.1:0\"\n[unify]\ninstance = {process}\n",
+                services.cql
             );
             std::fs::write(folder.path().join(format!("{process}.toml")), config)?;
         }
@@ -53,7 +56,8 @@ impl Deployment {
         let hosts = vec![services.cql.clone()];
         let store =
             StoreConfig::Cql(cql::Config { hosts, keyspace, replication: 1, ..cql::Config::default() });
-        let deployment = Self { folder, binary, cluster, store, processes: BTreeMap::new() };
+        ensure!(networks.len() == PROCESSES, "ops/local/up --proxied {PROCESSES}");
+        let deployment = Self { folder, binary, cluster, store, processes: BTreeMap::new(), networks };
         let partitions = PARTITIONS.to_string();
         for command in [
             vec!["topics", "apply", "--replication", "1", "--partitions", &partitions],
@@ -109,6 +113,11 @@ impl Deployment {
         signal("STOP", &pid.to_string()).await?;
         tokio::time::sleep(span).await;
         signal("CONT", &pid.to_string()).await
+    }
+
+    /// A process's way to the broker.
+    pub(crate) fn network(&self, process: usize) -> &Network {
+        &self.networks[process]
     }
 
     /// Starts what has ended by itself, as a supervisor would.

@@ -4,6 +4,7 @@
 
 mod deployment;
 mod generator;
+mod network;
 mod reader;
 mod services;
 
@@ -15,7 +16,9 @@ use std::{
 use clap::{Parser, ValueEnum};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
-use crate::{deployment::Deployment, generator::Generator, reader::Reader, services::Services};
+use crate::{
+    deployment::Deployment, generator::Generator, network::Weather, reader::Reader, services::Services,
+};
 
 /// How many unify processes share the partitions.
 const PROCESSES: usize = 3;
@@ -56,6 +59,14 @@ enum Fault {
     Zombie,
     /// All three killed, one after the other.
     KillAll,
+    /// One process can't reach the broker, and the broker says so.
+    Partition,
+    /// One process's connections to the broker are half open: nothing passes.
+    HalfOpen,
+    /// Everything between one process and the broker takes longer.
+    Latency,
+    /// One process's requests reach the broker, and the answers are lost: commits whose outcome nobody knows.
+    LostAnswers,
     /// kill -9 of the broker, and a new one.
     Broker,
     /// kill -9 of the database, which is away for up to half a minute.
@@ -64,7 +75,7 @@ enum Fault {
 
 impl Fault {
     /// The common ones are there more often.
-    const DECK: [Fault; 14] = [
+    const DECK: [Fault; 20] = [
         Self::Kill,
         Self::Kill,
         Self::Kill,
@@ -76,6 +87,12 @@ impl Fault {
         Self::Zombie,
         Self::Zombie,
         Self::KillAll,
+        Self::Partition,
+        Self::HalfOpen,
+        Self::Latency,
+        Self::LostAnswers,
+        Self::LostAnswers,
+        Self::LostAnswers,
         Self::Broker,
         Self::Broker,
         Self::Database,
@@ -154,27 +171,36 @@ async fn inject(
     let process = chance.random_range(0..PROCESSES);
     let within =
         |chance: &mut StdRng, from: u64, to: u64| Duration::from_millis(chance.random_range(from..to));
+    let network = |weather, span| deployment.network(process).suffer(weather, span);
     match fault {
         Fault::Kill => {
             deployment.kill(process).await?;
             tokio::time::sleep(within(chance, 0, 5_000)).await;
-            deployment.start(process)
+            deployment.start(process)?;
         }
         Fault::Restart => {
             deployment.terminate(process).await?;
-            deployment.start(process)
+            deployment.start(process)?;
         }
-        Fault::Pause => deployment.pause(process, within(chance, 500, 10_000)).await,
-        Fault::Zombie => deployment.pause(process, within(chance, 13_000, 20_000)).await,
+        Fault::Pause => deployment.pause(process, within(chance, 500, 10_000)).await?,
+        Fault::Zombie => deployment.pause(process, within(chance, 13_000, 20_000)).await?,
         Fault::KillAll => {
             for process in 0..PROCESSES {
                 deployment.kill(process).await?;
             }
-            (0..PROCESSES).try_for_each(|process| deployment.start(process))
+            (0..PROCESSES).try_for_each(|process| deployment.start(process))?;
         }
-        Fault::Broker => services.restart("kafka", within(chance, 0, 5_000)).await,
-        Fault::Database => services.restart("cassandra", within(chance, 0, 30_000)).await,
+        Fault::Partition => network(Weather::Cut, within(chance, 500, 20_000)).await,
+        Fault::HalfOpen => network(Weather::Silent, within(chance, 500, 20_000)).await,
+        Fault::Latency => {
+            let by = within(chance, 10, 400);
+            network(Weather::Slow(by), within(chance, 2_000, 15_000)).await;
+        }
+        Fault::LostAnswers => network(Weather::Deaf, within(chance, 20, 2_000)).await,
+        Fault::Broker => services.restart("kafka", within(chance, 0, 5_000)).await?,
+        Fault::Database => services.restart("cassandra", within(chance, 0, 30_000)).await?,
     }
+    Ok(())
 }
 
 /// What was seen, as a table.

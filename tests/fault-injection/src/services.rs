@@ -9,6 +9,8 @@ pub(crate) struct Services {
     folder: PathBuf,
     pub(crate) kafka: String,
     pub(crate) cql: String,
+    /// A way to Kafka of its own for each process: the port that Kafka advertises, and the one where it listens.
+    pub(crate) ways: Vec<(u16, u16)>,
 }
 
 impl Services {
@@ -18,7 +20,12 @@ impl Services {
             let line = env.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
             line.map(str::to_owned).with_context(|| format!("{name} in ops/local's env"))
         };
-        Ok(Self { kafka: value("TRIBUTARY_KAFKA")?, cql: value("TRIBUTARY_CQL")?, folder })
+        let way = |pair: &str| -> anyhow::Result<(u16, u16)> {
+            let (advertised, own) = pair.split_once(':').context("advertised:own")?;
+            Ok((advertised.parse()?, own.parse()?))
+        };
+        let ways = value("TRIBUTARY_KAFKA_PROXIED")?.split(',').map(way).collect::<anyhow::Result<_>>()?;
+        Ok(Self { kafka: value("TRIBUTARY_KAFKA")?, cql: value("TRIBUTARY_CQL")?, ways, folder })
     }
 
     /// kill -9, and up again after a while.
