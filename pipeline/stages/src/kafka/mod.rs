@@ -7,6 +7,8 @@ mod cluster;
 mod group;
 mod log;
 mod mock;
+#[cfg(feature = "without-transactions")]
+mod plain;
 mod publisher;
 pub mod topics;
 mod transaction;
@@ -17,6 +19,8 @@ pub use cluster::{Cluster, Config};
 pub use group::{Assignment, From, Group, GroupConfig, GroupEvent, Incoming, Revocation};
 pub use log::LogReader;
 pub use mock::Mock;
+#[cfg(feature = "without-transactions")]
+pub use plain::Plain;
 pub use publisher::{Outgoing, Position, PublishError, Publisher, Receipt};
 pub use transaction::{NextOffset, TransactionError, Transactional};
 pub use twins::{CommittedOffset, Flow, Listener, TwinMessage, Twins};

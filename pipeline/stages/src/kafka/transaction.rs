@@ -7,7 +7,7 @@
 use std::{sync::Mutex, time::Duration};
 
 use rdkafka::{
-    ClientContext, Offset, TopicPartitionList,
+    ClientConfig, ClientContext, Offset, TopicPartitionList,
     consumer::ConsumerGroupMetadata,
     error::{KafkaError, RDKafkaErrorCode},
     message::{DeliveryResult, Header, Message, OwnedHeaders},
@@ -22,7 +22,10 @@ const TRANSACTION_LIMIT: Duration = Duration::from_secs(8);
 const MESSAGE_LIMIT: Duration = Duration::from_secs(6);
 
 /// A transactional producer, used from one thread.
-pub struct Transactional {
+pub struct Transactional(Writer);
+
+/// Writes records and waits until they are written.
+pub(super) struct Writer {
     producer: ThreadedProducer<Reports>,
 }
 
@@ -56,9 +59,9 @@ pub enum TransactionError {
     Unknown(#[source] KafkaError),
 }
 
-/// The delivery reports of the transaction under way.
+/// The delivery reports of what is being written.
 #[derive(Default)]
-struct Reports(Mutex<Vec<(usize, Result<i64, KafkaError>)>>);
+pub(super) struct Reports(Mutex<Vec<(usize, Result<i64, KafkaError>)>>);
 
 impl ClientContext for Reports {}
 
@@ -80,21 +83,17 @@ impl Transactional {
     /// Makes the producer, and ends what a predecessor with the same id left open.
     ///
     /// # Errors
-    /// When the broker can't be reached, or another process has the id.
+    /// When the broker can't be reached, or refuses.
     pub fn new(cluster: &Cluster, transactional_id: &str) -> Result<Self, TransactionError> {
         let mut config = cluster.producer("unify");
         config.set("transactional.id", cluster.named(transactional_id));
         config.set("transaction.timeout.ms", TRANSACTION_LIMIT.as_millis().to_string());
-        config.set("message.timeout.ms", MESSAGE_LIMIT.as_millis().to_string());
-        config.set("linger.ms", "0");
         // Back to back, the next transaction would wait 20 ms for the markers of the last.
         config.set("retry.backoff.ms", "1");
         config.set("retry.backoff.max.ms", "100");
-        config.set("queue.buffering.max.messages", "100000");
-        let producer: ThreadedProducer<Reports> =
-            config.create_with_context(Reports::default()).map_err(TransactionError::Unknown)?;
-        producer.init_transactions(Duration::from_secs(10)).map_err(TransactionError::Unknown)?;
-        Ok(Self { producer })
+        let writer = Writer::new(config).map_err(TransactionError::Unknown)?;
+        writer.producer.init_transactions(Duration::from_secs(10)).map_err(TransactionError::Unknown)?;
+        Ok(Self(writer))
     }
 
     /// Runs one transaction; gives the offset of each record.
@@ -107,27 +106,14 @@ impl Transactional {
         offsets: &[NextOffset],
         member: &ConsumerGroupMetadata,
     ) -> Result<Vec<i64>, TransactionError> {
-        self.reports().clear();
-        self.producer.begin_transaction().map_err(TransactionError::Unknown)?;
-        for (index, record) in records.iter().enumerate() {
-            self.enqueue(index, record)?;
-        }
-        self.flush()?;
-        let mut written = vec![None; records.len()];
-        for (index, report) in std::mem::take(&mut *self.reports()) {
-            match report {
-                Ok(offset) => written[index] = Some(offset),
-                Err(error) => return Err(self.abort(Some(index), error)),
-            }
-        }
-        let Some(written) = written.into_iter().collect::<Option<Vec<i64>>>() else {
-            return Err(self.abort(None, KafkaError::Flush(RDKafkaErrorCode::MessageTimedOut)));
-        };
+        let producer = &self.0.producer;
+        producer.begin_transaction().map_err(TransactionError::Unknown)?;
+        let written = self.0.write(records).map_err(|(index, error)| self.abort(index, error))?;
         let offsets = list(offsets).map_err(|error| self.abort(None, error))?;
-        self.producer
+        producer
             .send_offsets_to_transaction(&offsets, member, Duration::from_secs(5))
             .map_err(|error| self.abort(None, error))?;
-        match self.producer.commit_transaction(Duration::from_secs(8)) {
+        match producer.commit_transaction(Duration::from_secs(8)) {
             Ok(()) => Ok(written),
             // The commit may have reached the broker, whatever the client makes of it: after some errors it offers to
             // abort, and says that it did, though all of it is there.
@@ -135,7 +121,48 @@ impl Transactional {
         }
     }
 
-    fn enqueue(&self, index: usize, record: &Outgoing) -> Result<(), TransactionError> {
+    /// Aborts after `cause`, before a commit was asked for. Only an abort that the broker confirms makes the cause
+    /// harmless; a producer that was fenced, by its successor or because its time was up, can't abort.
+    fn abort(&self, index: Option<usize>, cause: KafkaError) -> TransactionError {
+        match self.0.producer.abort_transaction(Duration::from_secs(8)) {
+            Ok(()) => match (index, cause.rdkafka_error_code()) {
+                (Some(index), Some(RDKafkaErrorCode::MessageSizeTooLarge)) => {
+                    TransactionError::TooLarge { index }
+                }
+                _ => TransactionError::Aborted(cause),
+            },
+            Err(error) => TransactionError::Unknown(error),
+        }
+    }
+}
+
+/// What could not be written, if it is known, and why.
+type NotWritten = (Option<usize>, KafkaError);
+
+impl Writer {
+    pub(super) fn new(mut config: ClientConfig) -> Result<Self, KafkaError> {
+        config.set("message.timeout.ms", MESSAGE_LIMIT.as_millis().to_string());
+        config.set("linger.ms", "0");
+        config.set("queue.buffering.max.messages", "100000");
+        Ok(Self { producer: config.create_with_context(Reports::default())? })
+    }
+
+    /// Writes records; gives the offset of each.
+    pub(super) fn write(&self, records: &[Outgoing]) -> Result<Vec<i64>, NotWritten> {
+        self.reports().clear();
+        for (index, record) in records.iter().enumerate() {
+            self.enqueue(index, record)?;
+        }
+        self.flush()?;
+        let mut written = vec![None; records.len()];
+        for (index, report) in std::mem::take(&mut *self.reports()) {
+            written[index] = Some(report.map_err(|error| (Some(index), error))?);
+        }
+        let all = written.into_iter().collect::<Option<Vec<i64>>>();
+        all.ok_or((None, KafkaError::Flush(RDKafkaErrorCode::MessageTimedOut)))
+    }
+
+    fn enqueue(&self, index: usize, record: &Outgoing) -> Result<(), NotWritten> {
         let mut base = BaseRecord::with_opaque_to(&record.topic, index).key(record.key.as_ref());
         if let Some(payload) = &record.payload {
             base = base.payload(payload.as_ref());
@@ -158,33 +185,20 @@ impl Transactional {
                     base = back;
                     self.flush()?;
                 }
-                Err((error, _)) => return Err(self.abort(Some(index), error)),
+                Err((error, _)) => return Err((Some(index), error)),
             }
         }
     }
 
-    fn flush(&self) -> Result<(), TransactionError> {
+    /// Returns when every report is in: none of this transaction comes in the next.
+    fn flush(&self) -> Result<(), NotWritten> {
         let millis = MESSAGE_LIMIT.as_millis() as i32 + 1_000;
         // SAFETY: the pointer is that of a live client, which `self.producer` keeps alive for the whole call;
         // `rd_kafka_flush` may be called from any thread, and the producer's own thread serves the reports meanwhile.
         let code = unsafe { rdkafka::bindings::rd_kafka_flush(self.producer.client().native_ptr(), millis) };
         match code {
             rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
-            code => Err(self.abort(None, KafkaError::Flush(code.into()))),
-        }
-    }
-
-    /// Aborts after `cause`, before a commit was asked for. Only an abort that the broker confirms makes the cause
-    /// harmless; a producer that was fenced, by its successor or because its time was up, can't abort.
-    fn abort(&self, index: Option<usize>, cause: KafkaError) -> TransactionError {
-        match self.producer.abort_transaction(Duration::from_secs(8)) {
-            Ok(()) => match (index, cause.rdkafka_error_code()) {
-                (Some(index), Some(RDKafkaErrorCode::MessageSizeTooLarge)) => {
-                    TransactionError::TooLarge { index }
-                }
-                _ => TransactionError::Aborted(cause),
-            },
-            Err(error) => TransactionError::Unknown(error),
+            code => Err((None, KafkaError::Flush(code.into()))),
         }
     }
 
@@ -193,7 +207,7 @@ impl Transactional {
     }
 }
 
-fn list(offsets: &[NextOffset]) -> Result<TopicPartitionList, KafkaError> {
+pub(super) fn list(offsets: &[NextOffset]) -> Result<TopicPartitionList, KafkaError> {
     let mut list = TopicPartitionList::with_capacity(offsets.len());
     for next in offsets {
         let mut element = list.add_partition(&next.topic, next.partition);

@@ -17,7 +17,11 @@ use super::{
     router::{Order, Router},
     transaction,
 };
-use crate::kafka::{Flow, TransactionError, Transactional, TwinMessage, Twins};
+#[cfg(feature = "without-transactions")]
+use crate::kafka::Plain as Transactional;
+#[cfg(not(feature = "without-transactions"))]
+use crate::kafka::Transactional;
+use crate::kafka::{Flow, TransactionError, TwinMessage, Twins};
 
 /// The longest that a lane sleeps.
 const SLEEP: Duration = Duration::from_secs(1);
