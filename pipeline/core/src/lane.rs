@@ -32,7 +32,7 @@ pub use self::{
 };
 use self::{
     gathering::Batch,
-    recovery::{Recovered, Recovery},
+    recovery::{Bounds, Recovered, Recovery},
 };
 use crate::{
     cells::{Cell, Cells, Want},
@@ -126,7 +126,7 @@ impl Lane {
             Event::Assigned { partition, epoch } => {
                 self.drop_partition(partition, &mut actions);
                 self.partitions.insert(partition, Held::Recovering(Recovery::new(partition, epoch)));
-                actions.push(Action::AskOffsets { partition, epoch, stable: holds(Guard::StableOffsets) });
+                actions.push(ask_offsets(partition, epoch));
             }
             Event::Revoked { partitions, ticket } => self.revoke(partitions, ticket, &mut actions),
             Event::Offsets { partition, epoch, native, snapshots } => {
@@ -229,8 +229,9 @@ impl Lane {
         match self.partitions.get_mut(&partition) {
             Some(Held::Recovering(recovery)) if recovery.epoch() == epoch => {
                 match recovery.wal(begins, end, stable, now) {
-                    Ok(true) => self.go_on_recovering(partition, actions),
-                    Ok(false) => {}
+                    Ok(Bounds::Replay) => self.go_on_recovering(partition, actions),
+                    Ok(Bounds::Wait) => {}
+                    Ok(Bounds::AskOffsets) => actions.push(ask_offsets(partition, epoch)),
                     Err(loss) => actions.push(Action::Halt(loss)),
                 }
             }
@@ -493,6 +494,10 @@ impl Lane {
             Some(_) | None => None,
         }
     }
+}
+
+fn ask_offsets(partition: i32, epoch: u64) -> Action {
+    Action::AskOffsets { partition, epoch, stable: holds(Guard::StableOffsets) }
 }
 
 fn inputs(batch: &[Received<Message>]) -> impl Iterator<Item = &crate::decide::Input> {

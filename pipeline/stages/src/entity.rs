@@ -120,6 +120,10 @@ pub struct Writer {
 const TRIES: usize = 8;
 /// How often the sweep looks.
 const SWEEP: Duration = Duration::from_secs(10);
+/// A change that was registered this long ago is not under way any more: whoever made it has died, or could not publish.
+const UNDER_WAY: Duration = Duration::from_secs(30);
+/// A change that was registered this long ago and is not in the store was never made.
+const NEVER_MADE: Duration = Duration::from_secs(86_400);
 
 impl Writer {
     /// Writes to this store, and publishes with this producer.
@@ -227,7 +231,7 @@ impl Writer {
         expected: Option<Version>,
     ) -> Result<Cas, WriteError> {
         let version = document.entity.version();
-        let change = Unpublished { entity: document.entity.reference(), version };
+        let change = Unpublished { entity: document.entity.reference(), version, registered_at: now() };
         self.store.register(&change).await?;
         let stored = Stored { version, doc: serde_json::to_vec(document)? };
         let cas = self.store.put(&change.entity, expected, &stored).await?;
@@ -254,16 +258,26 @@ impl Writer {
         }
     }
 
-    /// Repeats what was not published; gives how many changes there were.
+    /// Repeats what was not published; gives how many changes that were.
     ///
     /// # Errors
     /// When the store or the broker does not answer.
     pub async fn sweep(&self) -> anyhow::Result<usize> {
-        let changes = self.store.unpublished().await?;
-        for change in &changes {
-            self.publish(change).await?;
+        let mut published = 0;
+        for change in self.store.unpublished().await? {
+            let age = now().since(change.registered_at);
+            if age < UNDER_WAY {
+                continue;
+            }
+            let made = self.store.get(&change.entity).await?.is_some_and(|it| it.version >= change.version);
+            if made {
+                self.publish(&change).await?;
+                published += 1;
+            } else if age > NEVER_MADE {
+                self.store.published(&change).await?;
+            }
         }
-        Ok(changes.len())
+        Ok(published)
     }
 
     /// Publishes an entity as it is now, and notes that `change` is published.

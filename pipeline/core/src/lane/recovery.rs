@@ -52,7 +52,21 @@ pub(super) struct Recovery {
     /// The WAL's end when the offsets were known. What a predecessor left open is below it.
     end: Option<i64>,
     ask_at: Option<Timestamp>,
+    /// Where the WAL began when it seemed to have lost something.
+    lost: Option<i64>,
     replay: Option<Replay>,
+}
+
+/// What the WAL's bounds say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bounds {
+    /// The replay can begin.
+    Replay,
+    /// Nothing yet.
+    Wait,
+    /// The log begins behind what the offsets say. They are older than its beginning: if another has had the partition
+    /// since, it has applied more. They are to be asked for again.
+    AskOffsets,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +79,7 @@ struct Replay {
 
 impl Recovery {
     pub(super) fn new(partition: i32, epoch: u64) -> Self {
-        Self { partition, epoch, found: None, end: None, ask_at: None, replay: None }
+        Self { partition, epoch, found: None, end: None, ask_at: None, lost: None, replay: None }
     }
 
     pub(super) fn partition(&self) -> i32 {
@@ -82,15 +96,15 @@ impl Recovery {
 
     /// Takes in the WAL's bounds; says whether the replay can begin. Until everything below the end is decided, a
     /// committed record could still come to light there.
-    pub(super) fn wal(&mut self, begins: i64, end: i64, stable: i64, now: Timestamp) -> Result<bool, Loss> {
+    pub(super) fn wal(&mut self, begins: i64, end: i64, stable: i64, now: Timestamp) -> Result<Bounds, Loss> {
         let Some((native, snapshots)) = self.found.filter(|_| self.replay.is_none()) else {
-            return Ok(false);
+            return Ok(Bounds::Wait);
         };
         let mut end = *self.end.get_or_insert(end);
         if stable < end {
             if holds(Guard::ReplayToTheEnd) {
                 self.ask_at = Some(now.plus(AGAIN));
-                return Ok(false);
+                return Ok(Bounds::Wait);
             }
             end = stable;
         }
@@ -100,11 +114,20 @@ impl Recovery {
         } else {
             beside(native)
         };
-        let (from, last_ts) = replay_from(self.partition, metadata, begins)?;
+        let CommitMetadata { wal_applied: from, last_ts } =
+            metadata.unwrap_or(CommitMetadata { wal_applied: begins, last_ts: 0 });
+        if self.lost.is_some_and(|lost| from < lost) {
+            return Err(Loss { partition: self.partition, begins, applied: from });
+        }
+        if from < begins {
+            self.lost = Some(begins);
+            (self.found, self.end) = (None, None);
+            return Ok(Bounds::AskOffsets);
+        }
         let last_ts = if holds(Guard::TimestampFloor) { last_ts } else { 0 };
         let next = if holds(Guard::WalReplay) { from } else { end };
         self.replay = Some(Replay { told: from, next, end, last_ts });
-        Ok(true)
+        Ok(Bounds::Replay)
     }
 
     /// When the WAL is to be asked about again.
@@ -158,18 +181,6 @@ impl Recovery {
     }
 }
 
-/// Where the replay begins: at what has not been applied, or at the WAL's beginning when nothing was ever committed;
-/// and the greatest timestamp given out by then.
-fn replay_from(partition: i32, metadata: Option<CommitMetadata>, begins: i64) -> Result<(i64, i64), Loss> {
-    match metadata {
-        None => Ok((begins, 0)),
-        Some(CommitMetadata { wal_applied, .. }) if wal_applied < begins => {
-            Err(Loss { partition, begins, applied: wal_applied })
-        }
-        Some(CommitMetadata { wal_applied, last_ts }) => Ok((wal_applied, last_ts)),
-    }
-}
-
 /// Of the twins' metadata the greater counts: the broker forgets a twin's offsets that nobody commits.
 fn greater(a: Option<CommitMetadata>, b: Option<CommitMetadata>) -> Option<CommitMetadata> {
     a.into_iter().chain(b).max_by_key(|metadata| (metadata.wal_applied, metadata.last_ts))
@@ -179,13 +190,35 @@ fn greater(a: Option<CommitMetadata>, b: Option<CommitMetadata>) -> Option<Commi
 mod tests {
     use super::*;
 
+    fn metadata(wal_applied: i64, last_ts: i64) -> Option<CommitMetadata> {
+        Some(CommitMetadata { wal_applied, last_ts })
+    }
+
     #[test]
-    fn recovery_takes_the_greater_metadata_and_says_when_the_wal_has_lost_something() {
-        let metadata = |wal_applied, last_ts| Some(CommitMetadata { wal_applied, last_ts });
+    fn of_the_twins_metadata_the_greater_counts() {
         assert_eq!(greater(metadata(4, 9), metadata(5, 8)), metadata(5, 8));
         assert_eq!(greater(None, metadata(5, 8)), metadata(5, 8));
-        assert_eq!(replay_from(0, None, 7), Ok((7, 0)));
-        assert_eq!(replay_from(0, metadata(8, 3), 7), Ok((8, 3)));
-        assert!(replay_from(0, metadata(6, 3), 7).is_err());
+    }
+
+    /// What is committed, each time it is asked for, and what the WAL's bounds then say.
+    #[test]
+    fn a_loss_is_one_only_when_the_offsets_are_younger_than_the_logs_beginning() {
+        let now = Timestamp::from_micros(0);
+        let loss = Loss { partition: 0, begins: 7, applied: 6 };
+        for (asked, expected) in [
+            (vec![None], vec![Ok(Bounds::Replay)]),
+            (vec![metadata(8, 3)], vec![Ok(Bounds::Replay)]),
+            (vec![metadata(7, 3)], vec![Ok(Bounds::Replay)]),
+            (vec![metadata(6, 3), metadata(7, 4)], vec![Ok(Bounds::AskOffsets), Ok(Bounds::Replay)]),
+            (vec![metadata(6, 3), metadata(6, 3)], vec![Ok(Bounds::AskOffsets), Err(loss)]),
+        ] {
+            let mut recovery = Recovery::new(0, 1);
+            let told = asked.iter().map(|beside| {
+                let found = Found { committed: beside.map(|beside| (1, Some(beside))), begins: 0 };
+                recovery.offsets(found, found);
+                recovery.wal(7, 9, 9, now)
+            });
+            assert_eq!(told.collect::<Vec<_>>(), expected, "{asked:?}");
+        }
     }
 }

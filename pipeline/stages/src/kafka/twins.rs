@@ -102,8 +102,9 @@ impl Twins {
             Some(Err(error)) => {
                 if let Some((code, reason)) = self.consumer.client().fatal_error() {
                     bail!(
-                        "the consumer of `unify` can't go on ({code}: {reason}); if it is fenced, another process has \
-                         this one's instance number (unify.instance)"
+                        "the consumer of `unify` can't go on ({code}: {reason}): start this process again. A member that \
+                         was cut off from the broker can be fenced by itself; if it happens at once after a start, \
+                         another process has this one's instance number (unify.instance)"
                     );
                 }
                 tracing::warn!(%error, "reading the twins");

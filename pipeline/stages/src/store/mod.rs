@@ -181,6 +181,8 @@ pub struct Unpublished {
     pub entity: EntityRef,
     /// The version that the change made; for a deletion, the one after the last.
     pub version: Version,
+    /// When it was registered. Not part of its name.
+    pub registered_at: Timestamp,
 }
 
 /// How an entity is found without its project.

@@ -38,8 +38,8 @@ pub(super) struct Lane {
     ask: Ask,
     producer: Transactional,
     machine: lane::Lane,
-    /// When the recovery of a partition began.
-    recoveries: HashMap<i32, Instant>,
+    /// When the recovery of a partition began, under its assignment.
+    recoveries: HashMap<(i32, u64), Instant>,
     /// Who waits for a revocation, by ticket.
     revocations: HashMap<u64, mpsc::Sender<()>>,
     tickets: u64,
@@ -144,7 +144,8 @@ impl Lane {
     fn act(&mut self, action: Action) -> anyhow::Result<Option<Event>> {
         match action {
             Action::AskOffsets { partition, epoch, .. } => {
-                self.recoveries.insert(partition, Instant::now());
+                // It may be asked again in one recovery.
+                self.recoveries.entry((partition, epoch)).or_insert_with(Instant::now);
                 self.ask.offsets(partition, epoch);
             }
             Action::AskWal { partition, epoch } => self.ask.wal(partition, epoch),
@@ -176,7 +177,10 @@ impl Lane {
     }
 
     fn begin(&mut self, partition: i32, epoch: u64, native: i64, snapshots: i64) -> anyhow::Result<()> {
-        let seconds = self.recoveries.remove(&partition).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
+        let begun = self.recoveries.remove(&(partition, epoch));
+        // Those of older assignments came to nothing.
+        self.recoveries.retain(|(other, _), _| *other != partition);
+        let seconds = begun.map_or(0.0, |begun| begun.elapsed().as_secs_f64());
         ::metrics::histogram!(metrics::RECOVERY_SECONDS).record(seconds);
         tracing::info!(partition, epoch, native, snapshots, seconds, "partition recovered");
         // It may have been taken from us meanwhile: the revocation is on its way, or has given up on us.

@@ -202,7 +202,11 @@ async fn entities_are_listed_by_id_within_their_project(store: &dyn ControlStore
 async fn changes_stay_registered_until_published(store: &dyn ControlStore) {
     let account = account();
     let entity = EntityRef { kind: Kind::Account, project: "p".parse().unwrap(), id: account.to_string() };
-    let changes = [1, 2].map(|version| Unpublished { entity: entity.clone(), version });
+    let changes = [1, 2].map(|version| Unpublished {
+        entity: entity.clone(),
+        version,
+        registered_at: Timestamp::from_micros(1_700_000_000_000_000 + version as i64),
+    });
     for change in &changes {
         store.register(change).await.unwrap();
     }

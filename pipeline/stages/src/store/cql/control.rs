@@ -69,14 +69,17 @@ impl Statements {
             update: prepare(&format!("UPDATE entities SET version = ?, doc = ? WHERE {ENTITY} IF version = ?")).await?,
             delete: prepare(&format!("DELETE FROM entities WHERE {ENTITY} IF version = ?")).await?,
             register: prepare(
-                "INSERT INTO unpublished (shard, kind, project, id, version) VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO unpublished (shard, kind, project, id, version, registered_at) VALUES (?, ?, ?, ?, ?, ?)",
             )
             .await?,
             unregister: prepare(
                 "DELETE FROM unpublished WHERE shard = ? AND kind = ? AND project = ? AND id = ? AND version = ?",
             )
             .await?,
-            registered: prepare("SELECT kind, project, id, version FROM unpublished WHERE shard = ?").await?,
+            registered: prepare(
+                "SELECT kind, project, id, version, registered_at FROM unpublished WHERE shard = ?",
+            )
+            .await?,
             find: prepare("SELECT project, id FROM lookups WHERE kind = ? AND hash = ?").await?,
             index: prepare("INSERT INTO lookups (kind, hash, project, id) VALUES (?, ?, ?, ?)").await?,
             unindex: prepare("DELETE FROM lookups WHERE kind = ? AND hash = ?").await?,
@@ -158,7 +161,9 @@ impl ControlStore for CqlStore {
     }
 
     async fn register(&self, change: &Unpublished) -> Result<(), StoreError> {
-        self.run("registering a change", &self.control.register, change_values(change)).await
+        let mut values = change_values(change);
+        values.push(CqlValue::BigInt(change.registered_at.as_micros()));
+        self.run("registering a change", &self.control.register, values).await
     }
 
     async fn published(&self, change: &Unpublished) -> Result<(), StoreError> {
@@ -171,17 +176,18 @@ impl ControlStore for CqlStore {
             let rows =
                 self.rows("listing changes", &self.control.registered, vec![CqlValue::Int(shard)]).await?;
             let typed = rows
-                .rows::<(String, String, String, i64)>()
+                .rows::<(String, String, String, i64, Option<i64>)>()
                 .context("columns")
                 .map_err(StoreError::broken("listing changes"))?;
             for row in typed {
-                let (kind, project, id, version) =
+                let (kind, project, id, version, registered_at) =
                     row.context("a row").map_err(StoreError::broken("listing changes"))?;
                 let kind = Kind::ALL.into_iter().find(|it| it.name() == kind);
                 if let (Some(kind), Ok(project)) = (kind, project.parse()) {
                     changes.push(Unpublished {
                         entity: EntityRef { kind, project, id },
                         version: version as Version,
+                        registered_at: Timestamp::from_micros(registered_at.unwrap_or_default()),
                     });
                 }
             }

@@ -6,9 +6,10 @@ use scylla::client::session::Session;
 use super::{Config, connect};
 
 /// The migrations: number, name, statements.
-const MIGRATIONS: [(i32, &str, &str); 2] = [
+const MIGRATIONS: [(i32, &str, &str); 3] = [
     (1, "001_state", include_str!("../../../../../ops/cql/001_state.cql")),
     (2, "002_control", include_str!("../../../../../ops/cql/002_control.cql")),
+    (3, "003_registered", include_str!("../../../../../ops/cql/003_registered.cql")),
 ];
 
 /// Makes the keyspace and brings it to this release's schema. Repeatable; gives the names of what was applied.

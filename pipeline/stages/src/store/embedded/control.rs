@@ -56,7 +56,8 @@ impl ControlStore for EmbeddedStore {
     }
 
     async fn register(&self, change: &Unpublished) -> Result<(), StoreError> {
-        self.control.insert(unpublished_place(change), []).map_err(away)
+        let at = change.registered_at.as_micros().to_be_bytes();
+        self.control.insert(unpublished_place(change), at).map_err(away)
     }
 
     async fn published(&self, change: &Unpublished) -> Result<(), StoreError> {
@@ -67,9 +68,10 @@ impl ControlStore for EmbeddedStore {
         let prefix = key(&[b"unpublished", b""]);
         let mut changes = Vec::new();
         for entry in self.control.prefix(&prefix) {
-            let at = entry.key().map_err(away)?;
-            let text = String::from_utf8_lossy(&at[prefix.len()..]).into_owned();
-            changes.extend(unpublished_at(&text));
+            let (place, at) = entry.into_inner().map_err(away)?;
+            let at = at.as_ref().try_into().map_or(0, i64::from_be_bytes);
+            let text = String::from_utf8_lossy(&place[prefix.len()..]).into_owned();
+            changes.extend(unpublished_at(&text, Timestamp::from_micros(at)));
         }
         Ok(changes)
     }
@@ -208,10 +210,10 @@ fn unpublished_place(change: &Unpublished) -> Vec<u8> {
     key(&[b"unpublished", &key(&parts)])
 }
 
-fn unpublished_at(text: &str) -> Option<Unpublished> {
+fn unpublished_at(text: &str, registered_at: Timestamp) -> Option<Unpublished> {
     let mut parts = text.split('\0');
     let kind = parts.next()?;
     let kind = Kind::ALL.into_iter().find(|it| it.name() == kind)?;
     let entity = EntityRef { kind, project: parts.next()?.parse().ok()?, id: parts.next()?.to_owned() };
-    Some(Unpublished { entity, version: parts.next()?.parse().ok()? })
+    Some(Unpublished { entity, version: parts.next()?.parse().ok()?, registered_at })
 }
