@@ -1,6 +1,7 @@
 //! A deployment of a test's own on the shared services: the real binary, with a prefix and a keyspace of its own.
 
 use std::{
+    collections::BTreeMap,
     net::TcpListener,
     path::PathBuf,
     process::{Output, Stdio},
@@ -23,6 +24,8 @@ pub struct Deployment {
     ingest: String,
     http: Client,
     process: Option<Child>,
+    /// Stages that run in a process of their own.
+    apart: BTreeMap<&'static str, Child>,
 }
 
 /// A project of a deployment.
@@ -88,6 +91,7 @@ allow = ["127.0.0.0/8"]
             ingest: format!("http://127.0.0.1:{ingest}"),
             http: http()?,
             process: None,
+            apart: BTreeMap::new(),
         };
         let keys = deployment.command(&["keys", "generate"]).await?;
         deployment.keys = keys.trim().split_once('=').context("TRIBUTARY_KEYS=…")?.1.to_owned();
@@ -137,12 +141,51 @@ allow = ["127.0.0.0/8"]
         Ok(())
     }
 
-    /// Asks the process to end, and waits until it has, with success.
+    /// Lets each stage run in a process of its own from now on.
     ///
     /// # Errors
-    /// When it ends badly.
+    /// When a process does not end well, or not start.
+    pub async fn part(&mut self) -> anyhow::Result<()> {
+        let together = self.process.take().context("no process")?;
+        self.end(together).await?;
+        ["ingest", "poll", "unify", "deliver", "control"]
+            .into_iter()
+            .try_for_each(|stage| self.start_stage(stage))
+    }
+
+    /// Starts a stage in a process of its own.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn start_stage(&mut self, stage: &'static str) -> anyhow::Result<()> {
+        let mut command = self.tributary(&["run", "--stages", stage]);
+        command.env("TRIBUTARY__TELEMETRY__LISTEN", "127.0.0.1:0");
+        let log = std::fs::File::options().create(true).append(true).open(self.log())?;
+        command.stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
+        self.apart.insert(stage, command.spawn().context("starting a stage")?);
+        Ok(())
+    }
+
+    /// kill -9 of a stage's process.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub async fn kill_stage(&mut self, stage: &str) -> anyhow::Result<()> {
+        Ok(self.apart.remove(stage).context("no such process")?.kill().await?)
+    }
+
+    /// Asks all processes to end, and waits until they have, with success.
+    ///
+    /// # Errors
+    /// When one ends badly.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        let mut process = self.process.take().context("no process")?;
+        for process in std::mem::take(&mut self.apart).into_values().chain(self.process.take()) {
+            self.end(process).await?;
+        }
+        Ok(())
+    }
+
+    async fn end(&self, mut process: Child) -> anyhow::Result<()> {
         let pid = process.id().context("it has ended")?.to_string();
         Command::new("kill").args(["-TERM", &pid]).status().await?;
         let status = tokio::time::timeout(PATIENCE, process.wait()).await.context("it does not end")??;

@@ -6,15 +6,15 @@ use serde_json::json;
 use sha2::Sha256;
 use tributary_tests::{client::Client, deployment::Deployment};
 
-const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+pub(crate) const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
-fn signed(secret: &str, body: &[u8]) -> String {
+pub(crate) fn signed(secret: &str, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(body);
     format!("sha256 {}", hex::encode(mac.finalize().into_bytes()))
 }
 
-fn application(id: u64, notes: usize) -> Vec<u8> {
+pub(crate) fn application(id: u64, notes: usize) -> Vec<u8> {
     let application = json!({
         "id": id, "status": "active", "applied_at": "2026-03-22T00:00:00Z", "last_activity_at": "2026-04-09T16:38:36Z",
         "jobs": [{"id": 3485, "name": "Mechanic"}], "notes": "n".repeat(notes),

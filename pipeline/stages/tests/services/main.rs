@@ -4,6 +4,7 @@
 #[path = "../shared/store.rs"]
 mod store;
 
+mod control;
 mod deployment;
 mod poll;
 mod unify;
