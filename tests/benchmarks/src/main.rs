@@ -65,6 +65,8 @@ enum Measure {
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     ensure!(arguments.runs > 0, "--runs must be at least 1");
+    // The HTTP client comes without a TLS provider of its own; a second installation is refused, which is fine.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     for measure in &arguments.only {
         match measure {
             Measure::Throughput => throughput(&arguments).await?,
