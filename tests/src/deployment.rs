@@ -10,10 +10,10 @@ use std::{
 
 use anyhow::{Context, bail};
 use reqwest::{Client, Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
-use crate::{PATIENCE, binary, env, http};
+use crate::{PATIENCE, binary, env, http, tryton::Tryton};
 
 /// A deployment: its configuration, and the process that runs it.
 pub struct Deployment {
@@ -256,6 +256,21 @@ allow = ["127.0.0.0/8"]
 }
 
 impl Project {
+    /// Wishes for employees' events, links a Tryton, and waits until its employees were scanned.
+    ///
+    /// # Errors
+    /// When a call fails.
+    pub async fn employees_of(&self, tryton: &Tryton) -> anyhow::Result<()> {
+        let wishes = json!({"topics": [{"events": ["hris_employees.*"]}]});
+        self.done(Method::PUT, "/topics", Some(wishes)).await?;
+        let account = json!({"provider": "tryton", "setup": tryton.setup()});
+        let account = self.done(Method::POST, "/accounts", Some(account)).await?;
+        let id = account["id"].as_str().context("an account's id")?;
+        let schedule = format!("/accounts/{id}/schedules/hris_employees");
+        while self.done(Method::GET, &schedule, None).await?["last_full_scan_at"].is_null() {}
+        Ok(())
+    }
+
     /// Calls the API; gives the status and the body.
     ///
     /// # Errors

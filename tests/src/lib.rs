@@ -1,9 +1,10 @@
-//! What the black-box tests share: a deployment of their own made of the real binary, the clients of other people, and
-//! Tryton. Nothing of Tributary's code is used here.
+//! What the black-box tests share: a deployment of their own made of the real binary, the clients of other people,
+//! Tryton, and the unify processes of the faults and benchmarks. Nothing of Tributary's code is used here.
 
 pub mod client;
 pub mod deployment;
 pub mod tryton;
+pub mod unify;
 
 use std::time::Duration;
 

@@ -3,12 +3,11 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    process::Stdio,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, ensure};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tributary_core::cells::{CellValue, Want};
 use tributary_schemas::{
     id::Bits,
@@ -19,6 +18,7 @@ use tributary_stages::{
     kafka::{Cluster, Config as KafkaConfig, LogReader},
     store::{Config as StoreConfig, Stores, cql},
 };
+use tributary_tests::unify::{Settings, Unify};
 
 use crate::{
     PROCESSES,
@@ -28,8 +28,7 @@ use crate::{
 };
 
 pub(crate) struct Deployment {
-    folder: tempfile::TempDir,
-    binary: PathBuf,
+    unify: Unify,
     pub(crate) cluster: Cluster,
     store: StoreConfig,
     processes: BTreeMap<usize, Child>,
@@ -37,55 +36,30 @@ pub(crate) struct Deployment {
 }
 
 impl Deployment {
-    /// Makes the topics and the schema by the command line.
+    /// Makes the topics and the schema, and a network for each process.
     pub(crate) async fn new(services: &Services, binary: PathBuf) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
+        let unify = Unify::new(binary)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let (prefix, keyspace) = (format!("f_{now}."), format!("f_{now}"));
         let mut networks = Vec::new();
         for (process, (advertised, own)) in services.ways.iter().enumerate() {
             networks.push(Network::between(*advertised, *own).await?);
-            let config = format!(
-                "[kafka]\nbrokers = \"127.0.0.1:{advertised}\"\nprefix = \"{prefix}\"\n[store.cql]\nhosts = [\"{}\"]\nkeyspace = \"{keyspace}\"\nreplication = 1\n[telemetry]\nlisten = \"127.0.0.1:0\"\n[unify]\ninstance = {process}\n",
-                services.cql
-            );
-            std::fs::write(folder.path().join(format!("{process}.toml")), config)?;
+            let brokers = format!("127.0.0.1:{advertised}");
+            let (prefix, cql, keyspace) = (prefix.as_str(), services.cql.as_str(), keyspace.as_str());
+            unify.configure(process, &Settings { brokers: &brokers, prefix, cql, keyspace, metrics: 0 })?;
         }
+        ensure!(networks.len() == PROCESSES, "ops/local/up --proxied {PROCESSES}");
+        unify.prepare(PARTITIONS).await?;
         let brokers = services.kafka.clone();
         let cluster = Cluster::new(KafkaConfig { brokers, prefix, ..KafkaConfig::default() });
         let hosts = vec![services.cql.clone()];
         let store =
             StoreConfig::Cql(cql::Config { hosts, keyspace, replication: 1, ..cql::Config::default() });
-        ensure!(networks.len() == PROCESSES, "ops/local/up --proxied {PROCESSES}");
-        let deployment = Self { folder, binary, cluster, store, processes: BTreeMap::new(), networks };
-        let partitions = PARTITIONS.to_string();
-        for command in [
-            vec!["topics", "apply", "--replication", "1", "--partitions", &partitions],
-            vec!["schema", "apply"],
-        ] {
-            let output = deployment.tributary(0, &command).output().await?;
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            ensure!(output.status.success(), "tributary {}: {said}", command.join(" "));
-        }
-        Ok(deployment)
-    }
-
-    fn tributary(&self, process: usize, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
-        command.arg("--config").arg(self.folder.path().join(format!("{process}.toml"))).args(arguments);
-        // Any key will do: unify holds no secret.
-        command.env("TRIBUTARY_KEYS", format!("k1:{}", "A".repeat(43) + "=")).stdin(Stdio::null());
-        command
+        Ok(Self { unify, cluster, store, processes: BTreeMap::new(), networks })
     }
 
     pub(crate) fn start(&mut self, process: usize) -> anyhow::Result<()> {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.folder.path().join(format!("{process}.log")))?;
-        let mut command = self.tributary(process, &["run", "--stages", "unify"]);
-        command.stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
-        self.processes.insert(process, command.spawn().context("starting tributary")?);
+        self.processes.insert(process, self.unify.start(process)?);
         Ok(())
     }
 
@@ -180,6 +154,6 @@ impl Deployment {
 
     /// Keeps the processes' logs for whoever looks into a failure.
     pub(crate) fn keep_logs(self) {
-        println!("logs and configurations: {}", self.folder.keep().display());
+        println!("logs and configurations: {}", self.unify.keep().display());
     }
 }

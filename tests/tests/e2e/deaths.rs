@@ -75,12 +75,7 @@ async fn a_scan_that_dies_with_poll_lands_nothing() {
     }
     let mut deployment = Deployment::start("scans").await.unwrap();
     let project = deployment.project("Acme").await.unwrap();
-    let wishes = json!({"topics": [{"events": ["hris_employees.*"]}]});
-    project.done(Method::PUT, "/topics", Some(wishes)).await.unwrap();
-    let account = json!({"provider": "tryton", "setup": tryton.setup()});
-    let account = project.done(Method::POST, "/accounts", Some(account)).await.unwrap();
-    let schedule = format!("/accounts/{}/schedules/hris_employees", account["id"].as_str().unwrap());
-    while project.done(Method::GET, &schedule, None).await.unwrap()["last_full_scan_at"].is_null() {}
+    project.employees_of(&tryton).await.unwrap();
     deployment.part().await.unwrap();
     for kill in 0..6 {
         // Not to wait for a state: to be somewhere else in a scan each time.

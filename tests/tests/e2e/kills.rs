@@ -5,8 +5,7 @@ use std::{
     time::Duration,
 };
 
-use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tributary_tests::{client::Client, deployment::Deployment, tryton::Tryton};
 
 /// Somebody is hired before each kill, and somebody hired earlier is deleted.
@@ -20,12 +19,7 @@ async fn ten_kills_in_mid_scan_lose_nothing_and_tell_nothing_twice() {
     }
     let mut deployment = Deployment::start("kills").await.unwrap();
     let project = deployment.project("Acme").await.unwrap();
-    let wishes = json!({"topics": [{"events": ["hris_employees.*"]}]});
-    project.done(Method::PUT, "/topics", Some(wishes)).await.unwrap();
-    let account = json!({"provider": "tryton", "setup": tryton.setup()});
-    let account = project.done(Method::POST, "/accounts", Some(account)).await.unwrap();
-    let schedule = format!("/accounts/{}/schedules/hris_employees", account["id"].as_str().unwrap());
-    while project.done(Method::GET, &schedule, None).await.unwrap()["last_full_scan_at"].is_null() {}
+    project.employees_of(&tryton).await.unwrap();
 
     let mut expected: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     let mut hired = Vec::new();
