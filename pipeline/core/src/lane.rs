@@ -9,6 +9,7 @@
 mod exchange;
 mod gathering;
 mod ledger;
+mod now;
 mod plan;
 mod recovery;
 
@@ -18,15 +19,13 @@ use std::{
     time::Duration,
 };
 
-use tributary_schemas::{
-    time::Timestamp,
-    wal::{InputPosition, Mutation, Twin},
-};
+use tributary_schemas::wal::{InputPosition, Mutation, Twin};
 
 pub use self::{
     exchange::{Action, Event, Found, Outcome, Part, Transaction},
     gathering::{Gathering, Limits, Received, Waiting},
     ledger::Ledger,
+    now::Now,
     plan::{Committed, Dead, Message, Plan, Step, plan, timed},
     recovery::Loss,
 };
@@ -98,27 +97,27 @@ enum Round {
 /// When what was applied is told without a batch.
 #[derive(Debug, Clone, Copy)]
 struct Idle {
-    told: Timestamp,
+    told: Duration,
     /// When the ends of the logs were asked for, and how many transactions had been begun by then.
-    asked: Option<(Timestamp, u64)>,
+    asked: Option<(Duration, u64)>,
     transactions: u64,
 }
 
 impl Lane {
     /// A lane without partitions.
-    pub fn new(limits: Limits, now: Timestamp) -> Self {
+    pub fn new(limits: Limits, now: Now) -> Self {
         Self {
             partitions: BTreeMap::new(),
             gathering: Gathering::new(limits),
             work: Work::Nothing,
             leaving: Vec::new(),
             batches: 0,
-            idle: Idle { told: now, asked: None, transactions: 0 },
+            idle: Idle { told: now.uptime, asked: None, transactions: 0 },
         }
     }
 
     /// Takes in what happened; gives what is to be done, in this order.
-    pub fn on(&mut self, event: Event, now: Timestamp) -> Vec<Action> {
+    pub fn on(&mut self, event: Event, now: Now) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
             Event::Tick => {}
@@ -162,8 +161,8 @@ impl Lane {
         actions
     }
 
-    /// When [`Event::Tick`] is due, if nothing else happens before.
-    pub fn wake(&self) -> Option<Timestamp> {
+    /// The uptime at which [`Event::Tick`] is due, if nothing else happens before.
+    pub fn wake(&self) -> Option<Duration> {
         let recoveries = self.partitions.values().filter_map(|held| match held {
             Held::Recovering(recovery) => recovery.ask_at(),
             Held::Reading(_) => None,
@@ -173,8 +172,8 @@ impl Lane {
             _ => None,
         };
         let idle = match (&self.work, self.idle.asked) {
-            (Work::Nothing, Some((asked, _))) => Some(asked.plus(ASKING)),
-            (Work::Nothing, None) if self.ledgers().any(Ledger::has_news) => Some(self.idle.told.plus(IDLE)),
+            (Work::Nothing, Some((asked, _))) => Some(asked + ASKING),
+            (Work::Nothing, None) if self.ledgers().any(Ledger::has_news) => Some(self.idle.told + IDLE),
             _ => None,
         };
         recoveries.chain(batch).chain(idle).min()
@@ -190,13 +189,13 @@ impl Lane {
         self.ledgers().count()
     }
 
-    fn message(&mut self, received: Received<Message>, now: Timestamp, actions: &mut Vec<Action>) {
+    fn message(&mut self, received: Received<Message>, now: Now, actions: &mut Vec<Action>) {
         let accepted = match self.partitions.get(&received.position.partition) {
             Some(Held::Reading(ledger)) => ledger.accepts(received.position, received.epoch),
             Some(Held::Recovering(_)) | None => false,
         };
         if accepted {
-            self.gathering.push(received, now);
+            self.gathering.push(received, now.uptime);
         } else {
             actions.push(Action::Took(1));
         }
@@ -223,12 +222,12 @@ impl Lane {
         partition: i32,
         epoch: u64,
         (begins, end, stable): (i64, i64, i64),
-        now: Timestamp,
+        now: Now,
         actions: &mut Vec<Action>,
     ) {
         match self.partitions.get_mut(&partition) {
             Some(Held::Recovering(recovery)) if recovery.epoch() == epoch => {
-                match recovery.wal(begins, end, stable, now) {
+                match recovery.wal(begins, end, stable, now.uptime) {
                     Ok(Bounds::Replay) => self.go_on_recovering(partition, actions),
                     Ok(Bounds::Wait) => {}
                     Ok(Bounds::AskOffsets) => actions.push(ask_offsets(partition, epoch)),
@@ -259,10 +258,10 @@ impl Lane {
     }
 
     /// Begins what can be begun now.
-    fn go_on(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+    fn go_on(&mut self, now: Now, actions: &mut Vec<Action>) {
         for held in self.partitions.values_mut() {
             if let Held::Recovering(recovery) = held
-                && recovery.ask_again(now)
+                && recovery.ask_again(now.uptime)
             {
                 let (partition, epoch) = (recovery.partition(), recovery.epoch());
                 actions.push(Action::AskWal { partition, epoch });
@@ -277,16 +276,16 @@ impl Lane {
             }
             actions.push(Action::Released { ticket });
         }
-        if self.gathering.waiting(now) == Waiting::Ready && self.has_room() {
+        if self.gathering.waiting(now.uptime) == Waiting::Ready && self.has_room() {
             self.begin_batch(now, actions);
         } else {
             self.tell_when_idle(now, actions);
         }
     }
 
-    fn begin_batch(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+    fn begin_batch(&mut self, now: Now, actions: &mut Vec<Action>) {
         self.batches += 1;
-        let batch = self.gathering.take(now);
+        let batch = self.gathering.take(now.uptime);
         let wants = inputs(&batch).flat_map(|input| input.first_wants()).collect();
         let (number, known) = (self.batches, Cells::default());
         let reading = Reading { number, batch, wants: BTreeSet::new(), known, round: Round::First };
@@ -294,13 +293,7 @@ impl Lane {
     }
 
     /// Asks the store for what else a batch wants.
-    fn ask(
-        &mut self,
-        mut reading: Reading,
-        wants: BTreeSet<Want>,
-        now: Timestamp,
-        actions: &mut Vec<Action>,
-    ) {
+    fn ask(&mut self, mut reading: Reading, wants: BTreeSet<Want>, now: Now, actions: &mut Vec<Action>) {
         let wants: Vec<Want> = wants.difference(&reading.wants).cloned().collect();
         // Captured before the read is sent: an answer can't miss what was dropped from the overlay meanwhile.
         if holds(Guard::OverlayBeforeRead) {
@@ -321,7 +314,7 @@ impl Lane {
     }
 
     /// The store has answered.
-    fn read(&mut self, batch: u64, cells: Vec<Cell>, now: Timestamp, actions: &mut Vec<Action>) {
+    fn read(&mut self, batch: u64, cells: Vec<Cell>, now: Now, actions: &mut Vec<Action>) {
         let mut reading = match std::mem::replace(&mut self.work, Work::Nothing) {
             Work::Reading(reading) if reading.number == batch => reading,
             other => {
@@ -339,18 +332,25 @@ impl Lane {
             return self.ask(reading, wants, now, actions);
         }
         let Reading { batch, mut known, .. } = reading;
-        let mut plans = Vec::new();
+        let mut parts: Vec<Part> = Vec::new();
+        let mut room = self.gathering.limits().events.max(1);
         for ledger in self.ledgers() {
             let ours: Vec<&Received<Message>> =
                 batch.iter().filter(|it| it.position.partition == ledger.partition()).collect();
-            if !ours.is_empty() {
-                plans.push(part(ledger, plan(ledger, &ours, &mut known, now)));
+            if !ours.is_empty() && room > 0 {
+                let plan = plan(ledger, &ours, &mut known, now.wall, room);
+                room = room.saturating_sub(plan.events());
+                parts.push(part(ledger, plan));
             }
         }
         // All of it may have been revoked meanwhile.
-        if !plans.is_empty() {
-            self.commit(plans, batch, actions);
+        if parts.is_empty() {
+            return;
         }
+        let decided = |it: &Received<Message>| parts.iter().any(|part| part.decides(it.position));
+        let (batch, rest) = batch.into_iter().partition(decided);
+        self.gathering.put_back(rest, now.uptime);
+        self.commit(parts, batch, actions);
     }
 
     fn commit(&mut self, parts: Vec<Part>, batch: Batch<Message>, actions: &mut Vec<Action>) {
@@ -368,7 +368,7 @@ impl Lane {
         self.work = Work::Committing { transaction, batch };
     }
 
-    fn ended(&mut self, outcome: Outcome, now: Timestamp, actions: &mut Vec<Action>) {
+    fn ended(&mut self, outcome: Outcome, now: Now, actions: &mut Vec<Action>) {
         let Work::Committing { transaction, batch } = std::mem::replace(&mut self.work, Work::Nothing) else {
             return;
         };
@@ -407,7 +407,7 @@ impl Lane {
     }
 
     /// Nothing of the batch was written: what is still ours of it is decided again.
-    fn decide_again(&mut self, batch: Batch<Message>, now: Timestamp, actions: &mut Vec<Action>) {
+    fn decide_again(&mut self, batch: Batch<Message>, now: Now, actions: &mut Vec<Action>) {
         let all = batch.len();
         let still_ours =
             |received: &Received<Message>| match self.partitions.get(&received.position.partition) {
@@ -418,7 +418,7 @@ impl Lane {
         if ours.len() < all {
             actions.push(Action::Took(all - ours.len()));
         }
-        self.gathering.put_back(ours, now);
+        self.gathering.put_back(ours, now.uptime);
     }
 
     /// What was committed goes to the store.
@@ -441,21 +441,22 @@ impl Lane {
     }
 
     /// Commits what has been applied, also of partitions to which nothing comes any more.
-    fn tell_when_idle(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+    fn tell_when_idle(&mut self, now: Now, actions: &mut Vec<Action>) {
         let has_news = self.ledgers().any(Ledger::has_news);
         match self.idle.asked {
-            None if has_news && now >= self.idle.told.plus(IDLE) => {
-                self.idle.asked = Some((now, self.idle.transactions));
+            None if has_news && now.uptime >= self.idle.told + IDLE => {
+                self.idle.asked = Some((now.uptime, self.idle.transactions));
                 let quiet = self.ledgers().filter(|ledger| ledger.has_news() && ledger.lag() == 0);
                 let ask =
                     |ledger: &Ledger| Action::AskWal { partition: ledger.partition(), epoch: ledger.epoch() };
                 actions.extend(quiet.map(ask));
             }
-            Some((asked, _)) if now >= asked.plus(ASKING) => {
-                (self.idle.asked, self.idle.told) = (None, now);
+            Some((asked, _)) if now.uptime >= asked + ASKING => {
+                (self.idle.asked, self.idle.told) = (None, now.uptime);
                 let news = self.ledgers().filter(|ledger| ledger.has_news());
-                let parts: Vec<Part> =
-                    news.map(|ledger| part(ledger, plan(ledger, &[], &mut Cells::default(), now))).collect();
+                let parts: Vec<Part> = news
+                    .map(|ledger| part(ledger, plan(ledger, &[], &mut Cells::default(), now.wall, 1)))
+                    .collect();
                 if !parts.is_empty() {
                     self.commit(parts, Vec::new(), actions);
                 }

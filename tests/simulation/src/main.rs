@@ -22,7 +22,7 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tributary_core::guard::{self, Guard};
 
-use crate::world::{CALM, MILLI, SECOND, World, note};
+use crate::world::{CALM, HOUR, MILLI, SECOND, World, note};
 
 /// Runs unify's protocol in a simulated world: processes that die, sleep and come back, late and lost requests, markers
 /// that take their time, a store that is slow and out of order. Every seed is one history; the same seed is the same
@@ -97,7 +97,7 @@ fn weather(world: &mut World) {
     }
     for process in 0..world.processes.len() {
         if world.chance.permille(400) {
-            let (at, skew) = (world.chance.within(0, CALM), world.chance.within(-15 * SECOND, 15 * SECOND));
+            let (at, skew) = (world.chance.within(0, CALM), world.chance.within(-HOUR, HOUR));
             world.after(at, move |world| world.set_clock(process, skew));
         }
         for _ in 0..world.chance.below(3) {

@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use tributary_core::lane::{Action, Event, Found, Lane, Limits, Message, Outcome, Received, Transaction};
+use tributary_core::lane::{
+    Action, Event, Found, Lane, Limits, Message, Now, Outcome, Received, Transaction,
+};
 use tributary_schemas::{
     time::Timestamp,
     wal::{CommitMetadata, InputPosition, Twin},
@@ -57,12 +59,20 @@ struct Shell {
     waiting: VecDeque<Event>,
 }
 
+impl Process {
+    /// What its clocks show. The one that is waited by is the world's: only the other is wrong, and jumps.
+    fn clocks(&self, now: i64) -> Now {
+        Now { wall: Timestamp::from_micros(now + self.skew), uptime: Duration::from_micros(now as u64) }
+    }
+}
+
 impl World {
     pub(crate) fn add_process(&mut self) {
         let limits = Limits {
             linger: Duration::from_millis(self.chance.within(0, 300) as u64),
             bytes: 1 << 20,
             messages: 1 + self.chance.below(6),
+            events: 1 + self.chance.below(6),
         };
         let skew = self.chance.within(-10 * SECOND, 10 * SECOND);
         let process = Process {
@@ -98,9 +108,9 @@ impl World {
         process.reading.clear();
         process.queues.clear();
         process.revoking = None;
-        let clock = Timestamp::from_micros(now + process.skew);
+        let clocks = process.clocks(now);
         let shell = || Shell {
-            machine: Lane::new(process.limits, clock),
+            machine: Lane::new(process.limits, clocks),
             epoch: 0,
             ticks: None,
             busy: true,
@@ -305,8 +315,8 @@ impl World {
             shell.waiting.push_back(event);
             return;
         }
-        let clock = Timestamp::from_micros(self.now + process.skew);
-        let actions = process.lanes[lane].machine.on(event, clock);
+        let clocks = process.clocks(self.now);
+        let actions = process.lanes[lane].machine.on(event, clocks);
         for action in actions {
             self.act(who, lane, action);
         }
@@ -329,7 +339,7 @@ impl World {
     fn tick(&mut self, who: Who, lane: usize) {
         let process = &mut self.processes[who.process];
         let Some(wake) = process.lanes[lane].machine.wake() else { return };
-        let at = (wake.as_micros() - process.skew).max(self.now + 1);
+        let at = (wake.as_micros() as i64).max(self.now + 1);
         if process.lanes[lane].ticks.is_some_and(|ticks| ticks <= at && ticks > self.now) {
             return;
         }

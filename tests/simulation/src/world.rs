@@ -8,6 +8,7 @@ use crate::{broker::Broker, chance::Chance, process::Process, source::Provider, 
 pub(crate) const MILLI: i64 = 1_000;
 /// A second.
 pub(crate) const SECOND: i64 = 1_000 * MILLI;
+pub(crate) const HOUR: i64 = 3_600 * SECOND;
 /// Faults and changes end here; what is left to do must come to an end by itself.
 pub(crate) const CALM: i64 = 60 * SECOND;
 /// The world ends here.

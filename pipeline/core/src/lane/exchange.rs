@@ -215,6 +215,18 @@ pub struct Part {
     pub offsets: Vec<(Twin, i64)>,
 }
 
+impl Part {
+    /// Whether a message is among those decided.
+    pub(super) fn decides(&self, position: InputPosition) -> bool {
+        let (native, snapshots) = self.plan.next;
+        let next = match position.twin {
+            Twin::Native => native,
+            Twin::Snapshots => snapshots,
+        };
+        position.partition == self.partition && position.offset < next
+    }
+}
+
 impl Transaction {
     /// When the native requests were acknowledged that it answers.
     pub fn received(&self) -> impl Iterator<Item = Timestamp> {

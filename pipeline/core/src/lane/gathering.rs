@@ -2,10 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use tributary_schemas::{
-    time::Timestamp,
-    wal::{InputPosition, Twin},
-};
+use tributary_schemas::wal::{InputPosition, Twin};
 
 /// A message that was read and waits for its batch.
 #[derive(Debug, Clone)]
@@ -32,6 +29,8 @@ pub struct Limits {
     pub bytes: usize,
     /// Messages.
     pub messages: usize,
+    /// Out, all events together: what comes behind the message that reaches it waits for the next batch.
+    pub events: usize,
 }
 
 /// Whether a batch is ready.
@@ -39,8 +38,8 @@ pub struct Limits {
 pub enum Waiting {
     /// Nothing is there.
     ForInput,
-    /// The first message waits until then for others.
-    Until(Timestamp),
+    /// The first message waits until this uptime for others.
+    Until(Duration),
     /// It is.
     Ready,
 }
@@ -50,7 +49,7 @@ pub enum Waiting {
 pub struct Gathering<T> {
     native: VecDeque<Received<T>>,
     scans: VecDeque<Received<T>>,
-    since: Option<Timestamp>,
+    since: Option<Duration>,
     bytes: usize,
     batches: u64,
     limits: Limits,
@@ -63,19 +62,24 @@ impl<T> Gathering<T> {
     }
 
     /// Takes a message in.
-    pub fn push(&mut self, received: Received<T>, now: Timestamp) {
+    pub fn push(&mut self, received: Received<T>, now: Duration) {
         self.since.get_or_insert(now);
         self.bytes += received.bytes;
         self.queue(received.position.twin).push_back(received);
     }
 
     /// Puts an undecided batch back, in its order.
-    pub fn put_back(&mut self, batch: Batch<T>, now: Timestamp) {
+    pub fn put_back(&mut self, batch: Batch<T>, now: Duration) {
         self.since.get_or_insert(now);
         for received in batch.into_iter().rev() {
             self.bytes += received.bytes;
             self.queue(received.position.twin).push_front(received);
         }
+    }
+
+    /// How large a batch may be.
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// How many messages wait.
@@ -88,15 +92,15 @@ impl<T> Gathering<T> {
         self.len() == 0
     }
 
-    /// When a batch is ready, if any message waits.
-    pub fn due(&self) -> Option<Timestamp> {
+    /// The uptime at which a batch is ready, if any message waits.
+    pub fn due(&self) -> Option<Duration> {
         let since = self.since.filter(|_| !self.is_empty())?;
         let full = self.bytes >= self.limits.bytes || self.len() >= self.limits.messages;
-        Some(if full { since } else { since.plus(self.limits.linger) })
+        Some(if full { since } else { since + self.limits.linger })
     }
 
     /// Whether a batch is ready.
-    pub fn waiting(&self, now: Timestamp) -> Waiting {
+    pub fn waiting(&self, now: Duration) -> Waiting {
         match self.due() {
             None => Waiting::ForInput,
             Some(due) if due <= now => Waiting::Ready,
@@ -105,7 +109,7 @@ impl<T> Gathering<T> {
     }
 
     /// Takes the next batch: at least one message if any waits, and no more than the limits.
-    pub fn take(&mut self, now: Timestamp) -> Batch<T> {
+    pub fn take(&mut self, now: Duration) -> Batch<T> {
         self.batches += 1;
         let scans_turn = self.batches.is_multiple_of(4) && !self.scans.is_empty();
         let first = if scans_turn || self.native.is_empty() { Twin::Snapshots } else { Twin::Native };
@@ -153,10 +157,10 @@ impl<T> Gathering<T> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { linger: Duration::from_millis(5), bytes: 100, messages: 10 };
+    const LIMITS: Limits = Limits { linger: Duration::from_millis(5), bytes: 100, messages: 10, events: 10 };
 
-    fn at(millis: i64) -> Timestamp {
-        Timestamp::from_micros(millis * 1_000)
+    fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
     }
 
     fn message(twin: Twin, partition: i32, offset: i64, bytes: usize) -> Received<()> {

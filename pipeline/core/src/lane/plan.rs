@@ -71,6 +71,11 @@ pub struct Committed {
 }
 
 impl Plan {
+    /// How many events it announces.
+    pub fn events(&self) -> usize {
+        self.steps.iter().map(|step| step.events.len()).sum()
+    }
+
     /// The broker committed the transaction; `offsets` are those of the WAL records, in the order of the steps.
     ///
     /// # Panics
@@ -86,11 +91,21 @@ impl Plan {
 /// was sent, and of the store's answer the later.
 ///
 /// Timestamps begin at the clock or right after the last one given out, whichever is later, and each mutation has its own.
-pub fn plan(ledger: &Ledger, batch: &[&Received<Message>], known: &mut Cells, now: Timestamp) -> Plan {
-    let next = ledger.offsets_after(batch.iter().map(|received| received.position));
+/// Of the batch a beginning is decided: with the message that makes the events `most` or more it ends.
+pub fn plan(
+    ledger: &Ledger,
+    batch: &[&Received<Message>],
+    known: &mut Cells,
+    now: Timestamp,
+    most: usize,
+) -> Plan {
     let mut last_ts = ledger.last_ts();
-    let mut steps = Vec::with_capacity(batch.len());
+    let mut told = 0;
+    let mut steps: Vec<Step> = Vec::with_capacity(batch.len());
     for Received { position, message, .. } in batch {
+        if told >= most {
+            break;
+        }
         let ts = if holds(Guard::MonotonicTimestamps) {
             now.as_micros().max(last_ts + 1)
         } else {
@@ -115,8 +130,10 @@ pub fn plan(ledger: &Ledger, batch: &[&Received<Message>], known: &mut Cells, no
             Ok(Input::Snapshot(_)) | Err(_) => None,
         };
         let (key, events, notes) = (message.key.clone(), decision.events, decision.notes);
+        told += events.len();
         steps.push(Step { key, received_at, wal, events, dead, notes });
     }
+    let next = ledger.offsets_after(steps.iter().map(|step| step.wal.input));
     Plan { steps, next, metadata: ledger.metadata(last_ts) }
 }
 
@@ -183,7 +200,7 @@ mod tests {
 
     fn decided(ledger: &Ledger, batch: Vec<Received<Message>>, now: i64) -> Plan {
         let batch: Vec<_> = batch.iter().collect();
-        plan(ledger, &batch, &mut ledger.overlay().clone(), Timestamp::from_micros(now))
+        plan(ledger, &batch, &mut ledger.overlay().clone(), Timestamp::from_micros(now), usize::MAX)
     }
 
     #[test]
@@ -206,6 +223,17 @@ mod tests {
         let changed = second.steps.iter().flat_map(|step| &step.events).next().unwrap();
         assert_eq!(changed.event.to_string(), "hris_employees.updated");
         assert_eq!(changed.previous_sequence, Some(events[0].sequence));
+    }
+
+    #[test]
+    fn a_batch_ends_with_the_message_that_makes_its_events_many() {
+        let ledger = ledger();
+        let batch: Vec<_> = (1..=3).flat_map(|number| scan(number, number as u8)).collect();
+        let batch: Vec<_> = batch.iter().collect();
+        for (most, messages, next) in [(1, 2, (5, 4)), (2, 4, (5, 6)), (3, 6, (5, 8)), (9, 6, (5, 8))] {
+            let plan = plan(&ledger, &batch, &mut Cells::default(), Timestamp::from_micros(10), most);
+            assert_eq!((plan.steps.len(), plan.next), (messages, next), "at most {most}");
+        }
     }
 
     #[test]

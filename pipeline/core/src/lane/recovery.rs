@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use tributary_schemas::{
-    time::Timestamp,
-    wal::{CommitMetadata, Mutation, WalRecord},
-};
+use tributary_schemas::wal::{CommitMetadata, Mutation, WalRecord};
 
 use super::{exchange::Found, plan::timed};
 use crate::guard::{Guard, holds};
@@ -51,7 +48,7 @@ pub(super) struct Recovery {
     found: Option<(Found, Found)>,
     /// The WAL's end when the offsets were known. What a predecessor left open is below it.
     end: Option<i64>,
-    ask_at: Option<Timestamp>,
+    ask_at: Option<Duration>,
     /// Where the WAL began when it seemed to have lost something.
     lost: Option<i64>,
     replay: Option<Replay>,
@@ -96,14 +93,14 @@ impl Recovery {
 
     /// Takes in the WAL's bounds; says whether the replay can begin. Until everything below the end is decided, a
     /// committed record could still come to light there.
-    pub(super) fn wal(&mut self, begins: i64, end: i64, stable: i64, now: Timestamp) -> Result<Bounds, Loss> {
+    pub(super) fn wal(&mut self, begins: i64, end: i64, stable: i64, now: Duration) -> Result<Bounds, Loss> {
         let Some((native, snapshots)) = self.found.filter(|_| self.replay.is_none()) else {
             return Ok(Bounds::Wait);
         };
         let mut end = *self.end.get_or_insert(end);
         if stable < end {
             if holds(Guard::ReplayToTheEnd) {
-                self.ask_at = Some(now.plus(AGAIN));
+                self.ask_at = Some(now + AGAIN);
                 return Ok(Bounds::Wait);
             }
             end = stable;
@@ -130,12 +127,12 @@ impl Recovery {
         Ok(Bounds::Replay)
     }
 
-    /// When the WAL is to be asked about again.
-    pub(super) fn ask_at(&self) -> Option<Timestamp> {
+    /// The uptime at which the WAL is to be asked about again.
+    pub(super) fn ask_at(&self) -> Option<Duration> {
         self.ask_at
     }
 
-    pub(super) fn ask_again(&mut self, now: Timestamp) -> bool {
+    pub(super) fn ask_again(&mut self, now: Duration) -> bool {
         self.ask_at.take_if(|at| *at <= now).is_some()
     }
 
@@ -203,7 +200,7 @@ mod tests {
     /// What is committed, each time it is asked for, and what the WAL's bounds then say.
     #[test]
     fn a_loss_is_one_only_when_the_offsets_are_younger_than_the_logs_beginning() {
-        let now = Timestamp::from_micros(0);
+        let now = Duration::ZERO;
         let loss = Loss { partition: 0, begins: 7, applied: 6 };
         for (asked, expected) in [
             (vec![None], vec![Ok(Bounds::Replay)]),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use tributary_core::lane::{self, Action, Event, Message, Outcome, Part, Received, Transaction};
+use tributary_core::lane::{self, Action, Event, Message, Now, Outcome, Part, Received, Transaction};
 use tributary_schemas::wal::{InputPosition, Mutation};
 
 use super::{
@@ -38,6 +38,8 @@ pub(super) struct Lane {
     ask: Ask,
     producer: Transactional,
     machine: lane::Lane,
+    /// When the lane began: what the machine waits for is measured from here.
+    began: Instant,
     /// When the recovery of a partition began, under its assignment.
     recoveries: HashMap<(i32, u64), Instant>,
     /// Who waits for a revocation, by ticket.
@@ -61,7 +63,7 @@ impl Lane {
     ) -> anyhow::Result<Self> {
         let producer = producer(&shared, &name)?;
         let ask = Ask::new(number, shared.clone(), twins.clone(), router.clone())?;
-        let machine = lane::Lane::new(shared.limits, now());
+        let machine = lane::Lane::new(shared.limits, Now { wall: now(), uptime: Duration::ZERO });
         let (recoveries, revocations) = (HashMap::new(), HashMap::new());
         Ok(Self {
             name,
@@ -72,6 +74,7 @@ impl Lane {
             ask,
             producer,
             machine,
+            began: Instant::now(),
             recoveries,
             revocations,
             tickets: 0,
@@ -81,7 +84,8 @@ impl Lane {
     /// Runs until told to stop.
     pub(super) fn run(mut self, orders: &mpsc::Receiver<Order>) -> anyhow::Result<()> {
         loop {
-            let wait = self.machine.wake().map_or(SLEEP, |wake| wake.since(now()).min(SLEEP));
+            let until = |wake: Duration| wake.saturating_sub(self.began.elapsed()).min(SLEEP);
+            let wait = self.machine.wake().map_or(SLEEP, until);
             match orders.recv_timeout(wait) {
                 Ok(order) => {
                     if let Next::End = self.obey(order)? {
@@ -129,7 +133,8 @@ impl Lane {
     fn happened(&mut self, event: Event) -> anyhow::Result<()> {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            for action in self.machine.on(event, now()) {
+            let now = Now { wall: now(), uptime: self.began.elapsed() };
+            for action in self.machine.on(event, now) {
                 events.extend(self.act(action)?);
             }
         }

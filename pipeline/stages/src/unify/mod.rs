@@ -42,6 +42,12 @@ pub struct Config {
     pub batch_bytes: usize,
     /// The most messages of a batch.
     pub batch_messages: usize,
+    /// The most events that a batch announces: the message that reaches it is its last. One range of a scan can have
+    /// 16 384.
+    pub batch_events: usize,
+    /// A transaction that takes longer is stuck, in seconds: the process ends, and says so. Each call of a transaction
+    /// has a limit of its own, 28 s in all, so a lower number ends processes that are merely slow.
+    pub watchdog_seconds: u64,
     /// Messages that may wait in front of a lane before its partitions are held back.
     pub backlog: usize,
 }
@@ -54,6 +60,8 @@ impl Default for Config {
             linger_ms: 5,
             batch_bytes: 1 << 20,
             batch_messages: 2_000,
+            batch_events: 20_000,
+            watchdog_seconds: 30,
             backlog: 4_000,
         }
     }
@@ -89,6 +97,7 @@ impl Unify {
             linger: Duration::from_millis(config.linger_ms),
             bytes: config.batch_bytes,
             messages: config.batch_messages,
+            events: config.batch_events,
         };
         let schemas = SchemaIds::default();
         Self { config, shared: Arc::new(Shared { cluster, state, catalog, schemas, runtime, limits }) }
@@ -106,7 +115,8 @@ impl Unify {
     fn run_blocking(self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let lanes: Vec<_> = (0..self.config.lanes.max(1)).map(|_| router::mailbox()).collect();
         let (mailboxes, receivers): (Vec<_>, Vec<_>) = lanes.into_iter().unzip();
-        let router = Arc::new(Router::new(mailboxes, self.config.backlog));
+        let watchdog = Duration::from_secs(self.config.watchdog_seconds);
+        let router = Arc::new(Router::new(mailboxes, self.config.backlog, watchdog));
         let twins = Arc::new(Twins::join(&self.shared.cluster, self.config.instance, router.clone())?);
         let failed = CancellationToken::new();
         let mut threads = Vec::new();
@@ -125,8 +135,10 @@ impl Unify {
                 break Ok(());
             }
             if let Some(stuck) = router.stuck() {
-                // `send_offsets_to_transaction` ignores its timeout: a stuck producer can only be abandoned with its process.
-                break Err(anyhow::anyhow!("lane {stuck} has been in one transaction for too long"));
+                // A call that ignores its timeout can't be taken back: the producer is abandoned with its process.
+                break Err(anyhow::anyhow!(
+                    "lane {stuck} has been in one transaction for more than {watchdog:?}: restart the process"
+                ));
             }
             router.begin_again(&twins)?;
             router.release(&twins)?;

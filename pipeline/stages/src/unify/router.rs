@@ -4,10 +4,10 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tributary_core::{
@@ -15,7 +15,6 @@ use tributary_core::{
     lane::{Event, Received},
 };
 
-use super::now;
 use crate::kafka::{Flow, Listener, TwinMessage, Twins};
 
 /// What a lane hears.
@@ -42,6 +41,7 @@ impl Order {
 pub(super) struct Router {
     lanes: Vec<Outbox>,
     backlog: usize,
+    watchdog: Duration,
     held: Mutex<Held>,
 }
 
@@ -49,8 +49,8 @@ pub(super) struct Outbox {
     orders: mpsc::Sender<Order>,
     /// Messages that wait in front of the lane.
     waiting: AtomicUsize,
-    /// When the transaction under way was begun, in microseconds; 0 when none is.
-    begun: AtomicI64,
+    /// When the transaction under way was begun, if one is.
+    begun: Mutex<Option<Instant>>,
     full: AtomicBool,
 }
 
@@ -63,25 +63,21 @@ struct Held {
     again: Vec<(i32, u64)>,
 }
 
-/// A transaction that takes longer than this is stuck (design §6).
-const WATCHDOG: Duration = Duration::from_secs(30);
-/// How long a revocation waits for a lane: until it is stuck for certain.
-const REVOCATION_LIMIT: Duration = WATCHDOG;
-
 pub(super) fn mailbox() -> (Outbox, mpsc::Receiver<Order>) {
     let (orders, receiver) = mpsc::channel();
     let outbox = Outbox {
         orders,
         waiting: AtomicUsize::new(0),
-        begun: AtomicI64::new(0),
+        begun: Mutex::default(),
         full: AtomicBool::new(false),
     };
     (outbox, receiver)
 }
 
 impl Router {
-    pub(super) fn new(lanes: Vec<Outbox>, backlog: usize) -> Self {
-        Self { lanes, backlog, held: Mutex::default() }
+    /// `watchdog`: a transaction that takes longer is stuck.
+    pub(super) fn new(lanes: Vec<Outbox>, backlog: usize, watchdog: Duration) -> Self {
+        Self { lanes, backlog, watchdog, held: Mutex::default() }
     }
 
     /// Hands a message to its lane, and holds the lane's partitions back when too much waits in front of it.
@@ -163,18 +159,17 @@ impl Router {
     }
 
     pub(super) fn begun(&self, lane: usize) {
-        self.lanes[lane].begun.store(now().as_micros(), Ordering::Relaxed);
+        *self.lanes[lane].begun() = Some(Instant::now());
     }
 
     pub(super) fn ended(&self, lane: usize) {
-        self.lanes[lane].begun.store(0, Ordering::Relaxed);
+        *self.lanes[lane].begun() = None;
     }
 
     /// A lane whose transaction has been under way for too long.
     pub(super) fn stuck(&self) -> Option<usize> {
-        let limit = now().minus(WATCHDOG).as_micros();
-        let begun = |lane: &Outbox| lane.begun.load(Ordering::Relaxed);
-        self.lanes.iter().position(|lane| begun(lane) != 0 && begun(lane) < limit)
+        let stuck = |lane: &Outbox| lane.begun().is_some_and(|begun| begun.elapsed() > self.watchdog);
+        self.lanes.iter().position(stuck)
     }
 
     pub(super) fn stop(&self) {
@@ -195,6 +190,10 @@ impl Router {
 }
 
 impl Outbox {
+    fn begun(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.begun.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     fn send(&self, order: Order) {
         // A lane that has ended hears nothing: its end ends the stage.
         let _ = self.orders.send(order);
@@ -229,7 +228,8 @@ impl Listener for Router {
         }
         drop(done);
         for _ in &self.lanes {
-            if answered.recv_timeout(REVOCATION_LIMIT).is_err() {
+            // Until the lane is stuck for certain.
+            if answered.recv_timeout(self.watchdog).is_err() {
                 return;
             }
         }

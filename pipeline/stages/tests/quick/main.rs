@@ -4,6 +4,7 @@
 mod deliver;
 #[path = "../shared/store.rs"]
 mod store;
+mod unify;
 
 use tributary_stages::store::{Config, Stores};
 
