@@ -1,8 +1,9 @@
-//! What stands in for the world: a demo provider, and an inbox. (The broker in the process is
+//! What stands in for the world: a demo provider, an inbox, and a fixed port for the broker. (The broker in the process is
 //! `tributary_stages::kafka::Mock`, because only that room speaks rdkafka.)
 
 pub mod inbox;
 pub mod provider;
+pub mod relay;
 
 /// What the sandbox says at its start.
 pub const CANNOT_PROMISE: &str = "\

@@ -12,6 +12,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use crate::kafka::{Skew, skew};
+
 /// Settings of the admin port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -65,7 +67,7 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
         .context("installing the metrics recorder")
 }
 
-/// Serves the admin port until told to stop.
+/// Serves the admin port until told to stop. Ready is what `readiness` expects, and a clock that agrees with the brokers'.
 ///
 /// # Errors
 /// When the address is taken.
@@ -73,10 +75,13 @@ pub async fn serve(
     config: Config,
     metrics: PrometheusHandle,
     readiness: Readiness,
+    skew: Skew,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let ready = |State(readiness): State<Readiness>| async move {
-        let missing = readiness.missing();
+    skew::describe();
+    let ready = |State((readiness, skew)): State<(Readiness, Skew)>| async move {
+        let mut missing = readiness.missing();
+        missing.extend(skew.is_large().then_some("clock"));
         match missing.as_slice() {
             [] => (StatusCode::OK, "ready\n".to_owned()),
             missing => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join(", "))),
@@ -86,7 +91,7 @@ pub async fn serve(
         .route("/metrics", get(move || std::future::ready(metrics.render())))
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
-        .with_state(readiness);
+        .with_state((readiness, skew));
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("telemetry.listen: {} can't be listened on", config.listen))?;

@@ -64,14 +64,16 @@ pub(crate) async fn run(config: Config, arguments: Arguments) -> anyhow::Result<
     let readiness = Readiness::default();
     stages.iter().for_each(|stage| readiness.expect(stage.name()));
     let shutdown = CancellationToken::new();
+    let cluster = Cluster::new(config.kafka.clone());
     let admin = tokio::spawn(telemetry::serve(
         config.telemetry.clone(),
         metrics,
         readiness.clone(),
+        cluster.skew().clone(),
         shutdown.clone(),
     ));
     let stores = Stores::open(&config.store).await?;
-    let mut running = start(&config, &stages, stores, keys, &readiness, &shutdown)?;
+    let mut running = start(&config, cluster, &stages, stores, keys, &readiness, &shutdown)?;
     tokio::spawn(until_told(shutdown.clone()));
     let outcome = finish(&mut running, &shutdown).await;
     shutdown.cancel();
@@ -82,13 +84,13 @@ pub(crate) async fn run(config: Config, arguments: Arguments) -> anyhow::Result<
 /// Starts stages in this process.
 pub(crate) fn start(
     config: &Config,
+    cluster: Cluster,
     stages: &[Stage],
     stores: Stores,
     keys: Arc<KeyRing>,
     readiness: &Readiness,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<JoinSet<anyhow::Result<&'static str>>> {
-    let cluster = Cluster::new(config.kafka.clone());
     let catalog = Catalog::built_in()?;
     let mut running = JoinSet::new();
     for stage in stages.iter().copied() {

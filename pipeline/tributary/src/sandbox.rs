@@ -11,6 +11,7 @@ use tributary_sandbox::{
     CANNOT_PROMISE,
     inbox::Inbox,
     provider::{Provider, TOKEN},
+    relay,
 };
 use tributary_schemas::topic::Topics;
 use tributary_stages::{
@@ -37,6 +38,7 @@ const INGEST: SocketAddr = loopback(18080);
 const CONTROL: SocketAddr = loopback(18081);
 const INBOX: SocketAddr = loopback(18082);
 const PROVIDER: SocketAddr = loopback(18083);
+const KAFKA: SocketAddr = loopback(18084);
 /// How long to wait for a delivery when a number is wanted.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -56,15 +58,18 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut world: JoinSet<anyhow::Result<()>> = JoinSet::new();
     world.spawn(provider.clone().serve(PROVIDER, shutdown.clone()));
     world.spawn(inbox.clone().serve(INBOX, shutdown.clone()));
-    let mut stages = start(&config, &Stage::ALL, stores.clone(), keys, &Readiness::default(), &shutdown)?;
+    world.spawn(relay::serve(KAFKA, broker.brokers().to_owned(), shutdown.clone()));
+    let cluster = Cluster::new(config.kafka.clone());
+    let readiness = Readiness::default();
+    let mut stages =
+        start(&config, cluster.clone(), &Stage::ALL, stores.clone(), keys, &readiness, &shutdown)?;
     tokio::spawn(until_told(shutdown.clone()));
-    println!("Kafka            {}   (kcat -b {0} -t unified.hris_employees -C -f '%h\\n')", broker.brokers());
+    println!("Kafka            {KAFKA}   (kcat -b {KAFKA} -t unified.hris_employees -C -f '%h\\n')");
     println!("control API      http://{CONTROL}");
     println!("native webhooks  http://{INGEST}");
     println!("demo provider    http://{PROVIDER}/employees");
     println!("inbox            http://{INBOX}/inbox\n");
 
-    let cluster = Cluster::new(config.kafka.clone());
     let writer =
         Writer::new(stores.control.clone(), Publisher::new(&cluster, "sandbox")?, cluster.topics().clone());
     let made = create_project(&writer, &*stores.control, "Sandbox").await?;

@@ -10,6 +10,8 @@ use rdkafka::{
 use serde::{Deserialize, Serialize};
 use tributary_schemas::topic::Topics;
 
+use super::Skew;
+
 /// How to reach Kafka.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -44,18 +46,24 @@ impl std::fmt::Debug for Setting {
 pub struct Cluster {
     config: Config,
     topics: Topics,
+    skew: Skew,
 }
 
 impl Cluster {
     /// A cluster as configured. Connects to nothing yet.
     pub fn new(config: Config) -> Self {
         let topics = Topics::with_prefix(config.prefix.clone());
-        Self { config, topics }
+        Self { config, topics, skew: Skew::default() }
     }
 
     /// This deployment's topic names.
     pub fn topics(&self) -> &Topics {
         &self.topics
+    }
+
+    /// How far our clock is from the brokers', as their answers show it.
+    pub fn skew(&self) -> &Skew {
+        &self.skew
     }
 
     /// This deployment's name of a consumer group, a transactional id or a group instance.

@@ -10,6 +10,7 @@ mod mock;
 #[cfg(feature = "without-transactions")]
 mod plain;
 mod publisher;
+pub mod skew;
 pub mod topics;
 mod transaction;
 mod twins;
@@ -22,6 +23,7 @@ pub use mock::Mock;
 #[cfg(feature = "without-transactions")]
 pub use plain::Plain;
 pub use publisher::{Outgoing, Position, PublishError, Publisher, Receipt};
+pub use skew::Skew;
 pub use transaction::{NextOffset, TransactionError, Transactional};
 pub use twins::{CommittedOffset, Flow, Listener, TwinMessage, Twins};
 pub use view::{Table, View};

@@ -26,7 +26,7 @@ impl Plain {
     pub fn new(cluster: &Cluster, name: &str) -> Result<Self, TransactionError> {
         let made = || -> Result<Self, KafkaError> {
             let offsets = cluster.consumer("unify", &format!("plain-{name}")).create()?;
-            Ok(Self { writer: Writer::new(cluster.producer("unify"))?, offsets })
+            Ok(Self { writer: Writer::new(cluster.producer("unify"), cluster)?, offsets })
         };
         made().map_err(TransactionError::Unknown)
     }

@@ -8,8 +8,10 @@ use rdkafka::{
     message::{Header, OwnedHeaders},
     producer::{FutureProducer, FutureRecord, Producer},
 };
+use tributary_schemas::time::Timestamp;
 
-use super::Cluster;
+use super::{Cluster, Skew};
+use crate::clock::now;
 
 /// A record to write.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +60,8 @@ pub enum PublishError {
 #[must_use]
 pub struct Receipt {
     topic: String,
+    sent: Timestamp,
+    skew: Skew,
     delivery: rdkafka::producer::DeliveryFuture,
 }
 
@@ -68,7 +72,10 @@ impl Receipt {
     /// [`PublishError`] when the record was not acknowledged in time: it may have been written all the same.
     pub async fn acknowledged(self) -> Result<Position, PublishError> {
         match self.delivery.await {
-            Ok(Ok(delivery)) => Ok(Position { partition: delivery.partition, offset: delivery.offset }),
+            Ok(Ok(delivery)) => {
+                self.skew.saw(self.sent, delivery.timestamp, now());
+                Ok(Position { partition: delivery.partition, offset: delivery.offset })
+            }
             Ok(Err((error, _))) => Err(refused(self.topic, error)),
             Err(_canceled) => Err(PublishError::Broker { topic: self.topic, source: KafkaError::Canceled }),
         }
@@ -79,6 +86,7 @@ impl Receipt {
 #[derive(Clone)]
 pub struct Publisher {
     producer: FutureProducer,
+    skew: Skew,
 }
 
 impl Publisher {
@@ -87,7 +95,7 @@ impl Publisher {
     /// # Errors
     /// When librdkafka refuses a setting.
     pub fn new(cluster: &Cluster, role: &str) -> anyhow::Result<Self> {
-        Ok(Self { producer: cluster.producer(role).create()? })
+        Ok(Self { producer: cluster.producer(role).create()?, skew: cluster.skew().clone() })
     }
 
     /// Puts a record in the queue, in the order of the calls.
@@ -109,8 +117,9 @@ impl Publisher {
                     headers.insert(Header { key, value: Some(value) })
                 }));
         }
+        let (sent, skew) = (now(), self.skew.clone());
         match self.producer.send_result(future) {
-            Ok(delivery) => Ok(Receipt { topic: record.topic, delivery }),
+            Ok(delivery) => Ok(Receipt { topic: record.topic, sent, skew, delivery }),
             Err((error, _)) => Err(refused(record.topic, error)),
         }
     }

@@ -4,7 +4,10 @@
 //! librdkafka's own flush is called first, because a commit's flush has a floor of 100 ms.
 #![allow(unsafe_code)]
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
 
 use rdkafka::{
     ClientConfig, ClientContext, Offset, TopicPartitionList,
@@ -13,8 +16,10 @@ use rdkafka::{
     message::{DeliveryResult, Header, Message, OwnedHeaders},
     producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
 };
+use tributary_schemas::time::Timestamp;
 
-use super::{Cluster, Outgoing};
+use super::{Cluster, Outgoing, Skew};
+use crate::clock::now;
 
 /// How long the broker waits for a transaction before it aborts it.
 const TRANSACTION_LIMIT: Duration = Duration::from_secs(8);
@@ -60,8 +65,16 @@ pub enum TransactionError {
 }
 
 /// The delivery reports of what is being written.
-#[derive(Default)]
-pub(super) struct Reports(Mutex<Vec<(usize, Result<i64, KafkaError>)>>);
+pub(super) struct Reports {
+    under_way: Mutex<UnderWay>,
+    skew: Skew,
+}
+
+struct UnderWay {
+    since: Timestamp,
+    /// The offset of each record that is written, by its index.
+    reports: Vec<(usize, Result<i64, KafkaError>)>,
+}
 
 impl ClientContext for Reports {}
 
@@ -69,13 +82,28 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
+        let mut under_way = self.under_way();
+        if let Ok(record) = result {
+            self.skew.saw(under_way.since, record.timestamp(), now());
+        }
         let report = match result {
             // A duplicate that the broker no longer remembers has no offset.
             Ok(record) if record.offset() < 0 => Err(KafkaError::Flush(RDKafkaErrorCode::InvalidMessage)),
             Ok(record) => Ok(record.offset()),
             Err((error, _)) => Err(error.clone()),
         };
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((index, report));
+        under_way.reports.push((index, report));
+    }
+}
+
+impl Reports {
+    fn under_way(&self) -> MutexGuard<'_, UnderWay> {
+        self.under_way.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Begins anew: nothing that comes from now on is of what was written before.
+    fn begin(&self) {
+        *self.under_way() = UnderWay { since: now(), reports: Vec::new() };
     }
 }
 
@@ -91,7 +119,7 @@ impl Transactional {
         // Back to back, the next transaction would wait 20 ms for the markers of the last.
         config.set("retry.backoff.ms", "1");
         config.set("retry.backoff.max.ms", "100");
-        let writer = Writer::new(config).map_err(TransactionError::Unknown)?;
+        let writer = Writer::new(config, cluster).map_err(TransactionError::Unknown)?;
         writer.producer.init_transactions(Duration::from_secs(10)).map_err(TransactionError::Unknown)?;
         Ok(Self(writer))
     }
@@ -140,22 +168,24 @@ impl Transactional {
 type NotWritten = (Option<usize>, KafkaError);
 
 impl Writer {
-    pub(super) fn new(mut config: ClientConfig) -> Result<Self, KafkaError> {
+    pub(super) fn new(mut config: ClientConfig, cluster: &Cluster) -> Result<Self, KafkaError> {
         config.set("message.timeout.ms", MESSAGE_LIMIT.as_millis().to_string());
         config.set("linger.ms", "0");
         config.set("queue.buffering.max.messages", "100000");
-        Ok(Self { producer: config.create_with_context(Reports::default())? })
+        let under_way = Mutex::new(UnderWay { since: now(), reports: Vec::new() });
+        let reports = Reports { under_way, skew: cluster.skew().clone() };
+        Ok(Self { producer: config.create_with_context(reports)? })
     }
 
     /// Writes records; gives the offset of each.
     pub(super) fn write(&self, records: &[Outgoing]) -> Result<Vec<i64>, NotWritten> {
-        self.reports().clear();
+        self.producer.context().begin();
         for (index, record) in records.iter().enumerate() {
             self.enqueue(index, record)?;
         }
         self.flush()?;
         let mut written = vec![None; records.len()];
-        for (index, report) in std::mem::take(&mut *self.reports()) {
+        for (index, report) in std::mem::take(&mut self.producer.context().under_way().reports) {
             written[index] = Some(report.map_err(|error| (Some(index), error))?);
         }
         let all = written.into_iter().collect::<Option<Vec<i64>>>();
@@ -200,10 +230,6 @@ impl Writer {
             rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
             code => Err((None, KafkaError::Flush(code.into()))),
         }
-    }
-
-    fn reports(&self) -> std::sync::MutexGuard<'_, Vec<(usize, Result<i64, KafkaError>)>> {
-        self.producer.context().0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

@@ -1,0 +1,99 @@
+//! How far this process's clock is from the brokers' (design §6): what ingest stamps on a request and poll on a run is
+//! compared across processes, so one whose clock is wrong is not ready.
+//!
+//! Brokers stamp the records of some topics themselves (`message.timestamp.type=LogAppendTime` in `ops/topics.yaml`) and
+//! say when in their answer. That moment lies between the sending and the answer; what is certain of the difference
+//! counts, so that a slow answer is not taken for a wrong clock.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use rdkafka::Timestamp as RecordTime;
+use tributary_schemas::time::Timestamp;
+
+/// From how far off on a process is not ready.
+pub const SKEW_MOST: Duration = Duration::from_secs(30);
+
+/// How far the process's clock was ahead of the brokers' when one last answered. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Skew(Arc<AtomicI64>);
+
+impl Skew {
+    /// Microseconds: positive when our clock is ahead. 0 until a broker has said.
+    pub fn micros(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Whether what is stamped here can't be compared with what others stamp.
+    pub fn is_large(&self) -> bool {
+        u128::from(self.micros().unsigned_abs()) > SKEW_MOST.as_micros()
+    }
+
+    /// Takes in the time that a broker gave a record which was sent and acknowledged at these times of ours.
+    pub(super) fn saw(&self, sent: Timestamp, appended: RecordTime, acknowledged: Timestamp) {
+        let RecordTime::LogAppendTime(millis) = appended else { return };
+        let was_large = self.is_large();
+        let micros = certain(sent.as_micros(), millis * 1_000, acknowledged.as_micros());
+        self.0.store(micros, Ordering::Relaxed);
+        metrics::gauge!(SKEW_SECONDS).set(micros as f64 / 1e6);
+        if self.is_large() && !was_large {
+            tracing::error!(seconds = micros / 1_000_000, "the clock is ahead of the broker's by: not ready");
+        }
+    }
+}
+
+/// How far this process's clock is ahead of the broker's.
+pub const SKEW_SECONDS: &str = "tributary_kafka_clock_skew_seconds";
+
+/// Describes the gauge to the exporter.
+pub fn describe() {
+    metrics::describe_gauge!(
+        SKEW_SECONDS,
+        metrics::Unit::Seconds,
+        "How far the clock is ahead of the broker's; more than 30 either way is not ready"
+    );
+}
+
+/// By how much the clock is ahead at the least (behind, if negative): the record was appended after it was sent and
+/// before it was acknowledged.
+fn certain(sent: i64, appended: i64, acknowledged: i64) -> i64 {
+    // A broker's milliseconds are rounded down.
+    if sent > appended + 999 { sent - appended - 999 } else { (acknowledged - appended).min(0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_certain_of_a_difference_counts() {
+        for (sent, appended, acknowledged, ahead, case) in [
+            (10_500, 10_000, 12_000, 0, "rounded down"),
+            (10_000, 11_000, 12_000, 0, "between the two"),
+            (10_000, 11_000, 90_000, 0, "acknowledged late"),
+            (50_999, 10_000, 60_000, 40_000, "appended before it was sent"),
+            (10_000, 70_000, 30_000, -40_000, "acknowledged before it was appended"),
+        ] {
+            assert_eq!(certain(sent, appended, acknowledged), ahead, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_clock_half_a_minute_off_is_large_and_mends() {
+        let skew = Skew::default();
+        let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+        for (ours, broker, large) in
+            [(1_000, 1_000, false), (1_032, 1_000, true), (968, 1_000, true), (990, 1_000, false)]
+        {
+            skew.saw(at(ours), RecordTime::LogAppendTime(broker * 1_000), at(ours));
+            assert_eq!(skew.is_large(), large, "{ours} and {broker}");
+        }
+        skew.saw(at(0), RecordTime::CreateTime(1_000_000), at(0));
+        assert!(!skew.is_large(), "the time that a record was made at is our own");
+    }
+}
