@@ -1,4 +1,4 @@
-//! What crosses a wire: ids, the catalogue, messages, topics, bodies, framing.
+//! What crosses a wire: ids, the catalogue, the unified models, messages, topics, bodies, framing.
 //!
 //! This crate is pure: it reads no clock and no environment, and does no I/O.
 
@@ -9,6 +9,7 @@ pub mod entity;
 pub mod event;
 pub mod framing;
 pub mod id;
+pub mod model;
 pub mod observation;
 pub mod record_id;
 pub mod resource;
