@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tributary_schemas::resource::{Action, Mode, Resource};
 
 use crate::{
+    conformance,
     definition::{Definition, DefinitionError, SetupField},
     expression::Expression,
     native::Native,
@@ -56,10 +57,15 @@ impl Connector {
         for (resource, form) in &definition.polled {
             let compiled = Polled::compile(form, headers, definition.error.as_ref(), prelude)
                 .map_err(|why| format!("polled.{resource}: {why}"))?;
+            conformance::check_polled(*resource, form).map_err(|why| format!("polled: {why}"))?;
             polled.insert(*resource, compiled);
         }
         let native = match &definition.native {
-            Some(form) => Some(Native::compile(form, prelude).map_err(|why| format!("native: {why}"))?),
+            Some(form) => {
+                let compiled = Native::compile(form, prelude).map_err(|why| format!("native: {why}"))?;
+                conformance::check_native(form).map_err(|why| format!("native: {why}"))?;
+                Some(compiled)
+            }
             None => None,
         };
         Ok(Self { login, error, polled, native, definition })

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use tributary_schemas::resource::{EventName, Resource};
 
 use crate::{
-    Connector,
+    Connector, conformance,
     definition::DefinitionError,
     polling::{Answer, More, Scope, Setup},
 };
@@ -96,6 +96,10 @@ impl PageExample {
             if expected.id != found.remote_id.as_str() {
                 return Err(format!("expected id {}, found {}", expected.id, found.remote_id));
             }
+            if let Some(mapped) = &found.mapped {
+                conformance::check_record(self.resource, mapped)
+                    .map_err(|why| format!("{}: {why}", expected.id))?;
+            }
             holds(&expected.fields, found.mapped.as_ref())
                 .map_err(|why| format!("{}: {why}", expected.id))?;
         }
@@ -114,6 +118,10 @@ impl RequestExample {
             return Err(format!("expected {expected:?}, found {names:?}"));
         }
         for (expected, found) in self.events.iter().zip(&found) {
+            if let Some(data) = &found.event_data {
+                conformance::check_record(found.resource, data)
+                    .map_err(|why| format!("{}: {why}", expected.event))?;
+            }
             holds(&expected.data, found.event_data.as_ref())
                 .map_err(|why| format!("{}: {why}", expected.event))?;
         }

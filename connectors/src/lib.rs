@@ -3,8 +3,10 @@
 //! A [`Connector`] is made from `definitions/<provider>/connector.yaml`. It describes the provider, builds the requests
 //! of a listing and reads the answers ([`polling`]), hashes what was read ([`projection`]), verifies what comes in
 //! ([`signature`]) and maps it ([`native`]). The examples beside each definition are its tests ([`example`]).
+//! What it maps is held to the unified models when it is read, not when it runs.
 
 pub mod catalog;
+mod conformance;
 pub mod connector;
 pub mod definition;
 pub mod example;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
+use tributary_schemas::model::UNMAPPED;
 
 use crate::{
     definition::FieldForm,
@@ -55,5 +56,5 @@ fn enumerated(values: &BTreeMap<String, String>, source: Value) -> Value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    json!({ "value": values.get(&text).map_or("unmapped_value", String::as_str), "source_value": source })
+    json!({ "value": values.get(&text).map_or(UNMAPPED, String::as_str), "source_value": source })
 }
