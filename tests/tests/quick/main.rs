@@ -26,6 +26,10 @@ fn bad_input_is_told_with_what_to_do() {
     std::fs::create_dir(folder.path().join("broken")).unwrap();
     file("broken/connector.yaml", "name: broken\ntitle: [\n");
     let broken = folder.path().join("broken").display().to_string();
+    std::fs::create_dir(folder.path().join("misspelt")).unwrap();
+    let shipped = include_str!("../../../connectors/definitions/demo/connector.yaml");
+    file("misspelt/connector.yaml", &shipped.replace("work_email:", "work_mail:"));
+    let misspelt = folder.path().join("misspelt").display().to_string();
     for (arguments, code, expected) in [
         (vec!["--config", &unknown, "run"], 2, "instanse"),
         (vec!["--config", "/nowhere.toml", "run"], 2, "/nowhere.toml"),
@@ -33,6 +37,7 @@ fn bad_input_is_told_with_what_to_do() {
         (vec!["run", "--stages", "unifi"], 2, "unify"),
         (vec!["--config", &bad_host, "schema", "apply"], 1, "store.cql.hosts"),
         (vec!["connectors", "check", &broken], 1, "connector.yaml"),
+        (vec!["connectors", "check", &misspelt], 1, "did you mean `work_email`?"),
         (vec!["id", "nonsense"], 1, "base64url"),
         (vec!["events", "tail", "hris_people"], 2, "hris_people"),
     ] {
