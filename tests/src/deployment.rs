@@ -13,7 +13,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
-use crate::{PATIENCE, binary, env, http, tryton::Tryton};
+use crate::{PATIENCE, binary, clock::Clock, env, http, tryton::Tryton};
 
 /// A deployment: its configuration, and the process that runs it.
 pub struct Deployment {
@@ -22,7 +22,9 @@ pub struct Deployment {
     prefix: String,
     control: String,
     ingest: String,
+    admin: String,
     http: Client,
+    clock: Option<Clock>,
     process: Option<Child>,
     /// Stages that run in a process of their own.
     apart: BTreeMap<&'static str, Child>,
@@ -89,7 +91,9 @@ allow = ["127.0.0.0/8"]
             prefix,
             control: format!("http://127.0.0.1:{control}"),
             ingest: format!("http://127.0.0.1:{ingest}"),
+            admin: format!("http://127.0.0.1:{admin}"),
             http: http()?,
+            clock: None,
             process: None,
             apart: BTreeMap::new(),
         };
@@ -121,6 +125,16 @@ allow = ["127.0.0.0/8"]
             tokio::task::yield_now().await;
         }
         Ok(())
+    }
+
+    /// Has the processes that are started from now on go by a clock of the test's.
+    pub fn go_by(&mut self, clock: Clock) {
+        self.clock = Some(clock);
+    }
+
+    /// The clock that they go by, if it is the test's.
+    pub fn clock(&self) -> Option<&Clock> {
+        self.clock.as_ref()
     }
 
     fn log(&self) -> PathBuf {
@@ -208,6 +222,9 @@ allow = ["127.0.0.0/8"]
         let mut command = Command::new(binary());
         command.arg("--config").arg(self.folder.path().join("tributary.toml")).args(arguments);
         command.env("TRIBUTARY_KEYS", &self.keys).stdin(Stdio::null());
+        if let Some(clock) = &self.clock {
+            clock.give(&mut command);
+        }
         command
     }
 
@@ -219,6 +236,15 @@ allow = ["127.0.0.0/8"]
     /// Where control answers: also the registry's read calls.
     pub fn control(&self) -> &str {
         &self.control
+    }
+
+    /// What `/readyz` says.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub async fn readiness(&self) -> anyhow::Result<(StatusCode, String)> {
+        let answer = self.http.get(format!("{}/readyz", self.admin)).send().await?;
+        Ok((answer.status(), answer.text().await?))
     }
 
     /// Where providers' webhooks come in.

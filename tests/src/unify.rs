@@ -5,6 +5,8 @@ use std::{path::PathBuf, process::Stdio};
 use anyhow::{Context, ensure};
 use tokio::process::{Child, Command};
 
+use crate::clock::Clock;
+
 /// The processes' folder and binary.
 pub struct Unify {
     folder: tempfile::TempDir,
@@ -75,15 +77,18 @@ instance = {process}
         Ok(())
     }
 
-    /// Starts a process; it is killed when it is dropped.
+    /// Starts a process, by a clock of its own or the machine's; it is killed when it is dropped.
     ///
     /// # Errors
     /// When it can't be started.
-    pub fn start(&self, process: usize) -> anyhow::Result<Child> {
+    pub fn start(&self, process: usize, clock: Option<&Clock>) -> anyhow::Result<Child> {
         let log = self.folder.path().join(format!("{process}.log"));
         let log = std::fs::File::options().create(true).append(true).open(log)?;
         let mut command = self.command(process, &["run", "--stages", "unify"]);
         command.stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
+        if let Some(clock) = clock {
+            clock.give(&mut command);
+        }
         command.spawn().context("starting tributary")
     }
 

@@ -43,7 +43,7 @@ impl Deployment {
     }
 
     pub(crate) fn start(&self, process: usize) -> anyhow::Result<Process> {
-        Ok(Process { child: self.unify.start(process)?, port: self.ports[process] })
+        Ok(Process { child: self.unify.start(process, None)?, port: self.ports[process] })
     }
 }
 

@@ -18,7 +18,10 @@ use tributary_stages::{
     kafka::{Cluster, Config as KafkaConfig, LogReader},
     store::{Config as StoreConfig, Stores, cql},
 };
-use tributary_tests::unify::{Settings, Unify};
+use tributary_tests::{
+    clock::Clock,
+    unify::{Settings, Unify},
+};
 
 use crate::{
     PROCESSES,
@@ -33,10 +36,12 @@ pub(crate) struct Deployment {
     store: StoreConfig,
     processes: BTreeMap<usize, Child>,
     networks: Vec<Network>,
+    /// A clock for each process, where they can be set.
+    clocks: Vec<Clock>,
 }
 
 impl Deployment {
-    /// Makes the topics and the schema, and a network for each process.
+    /// Makes the topics and the schema, and a network and a clock for each process.
     pub(crate) async fn new(services: &Services, binary: PathBuf) -> anyhow::Result<Self> {
         let unify = Unify::new(binary)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
@@ -55,11 +60,17 @@ impl Deployment {
         let hosts = vec![services.cql.clone()];
         let store =
             StoreConfig::Cql(cql::Config { hosts, keyspace, replication: 1, ..cql::Config::default() });
-        Ok(Self { unify, cluster, store, processes: BTreeMap::new(), networks })
+        let mut clocks = Vec::new();
+        if cfg!(target_os = "linux") {
+            for _ in 0..PROCESSES {
+                clocks.push(Clock::new().await?);
+            }
+        }
+        Ok(Self { unify, cluster, store, processes: BTreeMap::new(), networks, clocks })
     }
 
     pub(crate) fn start(&mut self, process: usize) -> anyhow::Result<()> {
-        self.processes.insert(process, self.unify.start(process)?);
+        self.processes.insert(process, self.unify.start(process, self.clocks.get(process))?);
         Ok(())
     }
 
@@ -87,6 +98,11 @@ impl Deployment {
         signal("STOP", &pid.to_string()).await?;
         tokio::time::sleep(span).await;
         signal("CONT", &pid.to_string()).await
+    }
+
+    /// A process's clock, where it can be set.
+    pub(crate) fn clock(&self, process: usize) -> Option<&Clock> {
+        self.clocks.get(process)
     }
 
     /// A process's way to the broker.

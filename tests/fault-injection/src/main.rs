@@ -67,6 +67,8 @@ enum Fault {
     Latency,
     /// One process's requests reach the broker, and the answers are lost: commits whose outcome nobody knows.
     LostAnswers,
+    /// One process's clock is set forward or back by up to an hour, and put right some time later.
+    Clock,
     /// kill -9 of the broker, and a new one.
     Broker,
     /// kill -9 of the database, which is away for up to half a minute.
@@ -75,7 +77,7 @@ enum Fault {
 
 impl Fault {
     /// The common ones are there more often.
-    const DECK: [Fault; 20] = [
+    const DECK: [Fault; 22] = [
         Self::Kill,
         Self::Kill,
         Self::Kill,
@@ -93,6 +95,8 @@ impl Fault {
         Self::LostAnswers,
         Self::LostAnswers,
         Self::LostAnswers,
+        Self::Clock,
+        Self::Clock,
         Self::Broker,
         Self::Broker,
         Self::Database,
@@ -119,7 +123,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         deployment.start(process)?;
     }
     let mut chance = StdRng::seed_from_u64(arguments.seed);
-    let deck = if arguments.only.is_empty() { Fault::DECK.to_vec() } else { arguments.only };
+    let mut deck = if arguments.only.is_empty() { Fault::DECK.to_vec() } else { arguments.only };
+    deck.retain(|fault| *fault != Fault::Clock || deployment.clock(0).is_some());
     let begun = Instant::now();
     let ends = begun + Duration::from_secs_f64(arguments.minutes * 60.0);
     reader.first(Duration::from_secs(60)).await?;
@@ -197,6 +202,13 @@ async fn inject(
             network(Weather::Slow(by), within(chance, 2_000, 15_000)).await;
         }
         Fault::LostAnswers => network(Weather::Deaf, within(chance, 20, 2_000)).await,
+        Fault::Clock => {
+            if let Some(clock) = deployment.clock(process) {
+                clock.set(chance.random_range(-3_600..=3_600))?;
+                tokio::time::sleep(within(chance, 500, 20_000)).await;
+                clock.set(0)?;
+            }
+        }
         Fault::Broker => services.restart("kafka", within(chance, 0, 5_000)).await?,
         Fault::Database => services.restart("cassandra", within(chance, 0, 30_000)).await?,
     }

@@ -1,6 +1,8 @@
 //! End to end: real Kafka, a real CQL database, a real provider, other people's receivers and readers.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[cfg(target_os = "linux")]
+mod clocks;
 mod deaths;
 mod kills;
 mod native;
