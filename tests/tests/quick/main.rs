@@ -49,6 +49,22 @@ fn bad_input_is_told_with_what_to_do() {
 }
 
 #[test]
+fn the_compose_file_sets_what_the_stages_know() {
+    let compose = include_str!("../../../ops/compose.yaml");
+    let setting = |text: &str| {
+        let (name, value) = text.split_once(": ").unwrap();
+        let value = value.split(['\n', '}', ',']).next().unwrap().trim_matches(['"', ' ']);
+        (format!("TRIBUTARY__{name}"), value.to_owned())
+    };
+    let settings: Vec<(String, String)> = compose.split("TRIBUTARY__").skip(1).map(setting).collect();
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (&**name, &**value)).collect();
+    assert!(settings.contains(&("TRIBUTARY__KAFKA__BROKERS", "kafka:9092")), "{settings:?}");
+    // The settings are read before any command is.
+    let (status, text) = said(&["keys", "generate"], &settings);
+    assert_eq!(status, Some(0), "{settings:?}: {text}");
+}
+
+#[test]
 fn small_commands_do_what_they_say() {
     assert_eq!(said(&["id", "dHIxIWlkOjQy"], &[]), (Some(0), "key        id\nremote id  42\n".into()));
     assert_eq!(said(&["id", "--encode", "42"], &[]), (Some(0), "dHIxIWlkOjQy\n".into()));
