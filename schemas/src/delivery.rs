@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::Format,
-    event::UnifiedEvent,
-    id::{EventId, ProjectId, WebhookId},
-    resource::EventName,
+    event::{Subject, UnifiedEvent},
+    id::{AccountId, EventId, ProjectId, RecordKey, RemoteId, WebhookId},
+    resource::{EventName, Resource},
     time::Timestamp,
 };
 
@@ -26,6 +26,32 @@ pub struct Delivery {
 impl Format for Delivery {
     const FORMAT: u8 = 1;
     const NAME: &'static str = "delivery";
+}
+
+impl Delivery {
+    /// The line that it stands in where a record's events wait for each other.
+    pub fn line(&self) -> Line {
+        let event = &self.event;
+        let record = match &event.subject {
+            Subject::Record { remote_id, .. } => remote_id.key(),
+            Subject::Account(_) => RemoteId::new(event.account.as_str()).key(),
+        };
+        let (webhook, account) = (self.webhook.clone(), event.account.clone());
+        Line { webhook, account, resource: event.event.resource, record }
+    }
+}
+
+/// The deliveries of one record's events to one webhook: with `ordering: record`, each waits for the one before.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Line {
+    /// Where they go.
+    pub webhook: WebhookId,
+    /// Whose record it is.
+    pub account: AccountId,
+    /// What kind of record.
+    pub resource: Resource,
+    /// Which record; for account events, the account.
+    pub record: RecordKey,
 }
 
 /// One attempt and its outcome, as JSON: what people look up.

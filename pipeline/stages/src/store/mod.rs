@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tributary_core::cells::{Cell, Want};
 use tributary_schemas::{
+    delivery::Line,
     entity::Version,
-    id::{AccountId, Bits, ProjectId, WebhookId},
+    id::{AccountId, Bits, ProjectId, Sequence, WebhookId},
     resource::Resource,
     state::{Head, RangeRow},
     time::Timestamp,
@@ -216,6 +217,15 @@ pub struct AttemptRow {
     pub doc: Vec<u8>,
 }
 
+/// A delivery that is parked, and holds back those of its line that come after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Its event's place among the record's events.
+    pub sequence: Sequence,
+    /// When it is tried again.
+    pub due: Timestamp,
+}
+
 /// control's entities, and what poll and deliver keep.
 #[async_trait]
 pub trait ControlStore: Send + Sync {
@@ -289,6 +299,16 @@ pub trait ControlStore: Send + Sync {
 
     /// A delivery's attempts, the first first.
     async fn attempts_of(&self, webhook: &WebhookId, delivery: &str) -> Result<Vec<AttemptRow>, StoreError>;
+
+    /// Notes that a delivery is parked. It is kept for as long as the retry topics keep the delivery itself, 5 days. What is
+    /// noted `at` a later time wins.
+    async fn hold(&self, line: &Line, held: Held, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Notes that a delivery is settled for good: what was noted of it up to `at` is gone, also if that arrives later.
+    async fn let_go(&self, line: &Line, sequence: Sequence, at: Timestamp) -> Result<(), StoreError>;
+
+    /// A line's parked deliveries up to a sequence and with it, the last first.
+    async fn held(&self, line: &Line, until: Sequence, limit: usize) -> Result<Vec<Held>, StoreError>;
 }
 
 /// How long attempts are kept.

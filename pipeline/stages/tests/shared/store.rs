@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tributary_core::cells::{Cell, CellKey, CellValue, Want, day};
 use tributary_schemas::{
-    id::{AccountId, Bits, RecordHash, RecordKey, RemoteId, RunId},
+    delivery::Line,
+    id::{AccountId, Bits, RecordHash, RecordKey, RemoteId, RunId, Sequence},
     observation::DeliveryId,
     resource::Resource,
     state::{At, Bucket, Head, Introduced, Known, RangeRow, State},
@@ -12,7 +13,7 @@ use tributary_schemas::{
     wal::Mutation,
 };
 use tributary_stages::store::{
-    AttemptRow, Cas, ControlStore, EntityRef, Kind, Lookup, StateStore, Stored, Stores, Unpublished,
+    AttemptRow, Cas, ControlStore, EntityRef, Held, Kind, Lookup, StateStore, Stored, Stores, Unpublished,
 };
 
 /// An account that no other test has.
@@ -60,6 +61,7 @@ pub(crate) async fn all(stores: &Stores) {
     lookups_find_until_removed(&*stores.control).await;
     poll_states_are_set_by_version(&*stores.control).await;
     attempts_are_listed_latest_first_and_by_delivery(&*stores.control).await;
+    a_line_s_parked_deliveries_are_held_until_they_are_let_go(&*stores.control).await;
 }
 
 async fn the_later_timestamp_wins_in_any_order(store: &dyn StateStore) {
@@ -252,4 +254,43 @@ async fn attempts_are_listed_latest_first_and_by_delivery(store: &dyn ControlSto
     assert_eq!(store.attempts(&webhook, end, 2).await.unwrap(), [third.clone(), second.clone()]);
     assert_eq!(store.attempts(&webhook, second.at, 9).await.unwrap(), std::slice::from_ref(&first));
     assert_eq!(store.attempts_of(&webhook, "d1").await.unwrap(), [first, third]);
+}
+
+async fn a_line_s_parked_deliveries_are_held_until_they_are_let_go(store: &dyn ControlStore) {
+    let line = |record: u8| Line {
+        webhook: "w".parse().unwrap(),
+        account: account(),
+        resource: Resource::HrisEmployees,
+        record: RecordKey([record; 16]),
+    };
+    let time = |second: i64| Timestamp::from_micros(1_764_000_000_000_000 + second * 1_000_000);
+    let (ours, theirs) = (line(0), line(1));
+    let held = |sequence: i64, due: i64| Held { sequence: Sequence(sequence), due: time(due) };
+    for (line, held) in
+        [(&ours, held(2, 20)), (&ours, held(1, 10)), (&ours, held(3, 30)), (&theirs, held(0, 5))]
+    {
+        store.hold(line, held, time(1)).await.unwrap();
+    }
+    let until = async |sequence, limit| store.held(&ours, Sequence(sequence), limit).await.unwrap();
+    assert_eq!(until(0, 9).await, []);
+    assert_eq!(until(2, 9).await, [held(2, 20), held(1, 10)]);
+    assert_eq!(until(9, 2).await, [held(3, 30), held(2, 20)]);
+
+    store.hold(&ours, held(2, 99), time(2)).await.unwrap();
+    store.hold(&ours, held(2, 20), time(1)).await.unwrap();
+    assert_eq!(until(2, 1).await, [held(2, 99)], "the later note wins");
+    store.let_go(&ours, Sequence(2), time(3)).await.unwrap();
+    store.hold(&ours, held(2, 98), time(2)).await.unwrap();
+    assert_eq!(
+        until(3, 9).await,
+        [held(3, 30), held(1, 10)],
+        "a note that comes late does not outlive its delivery"
+    );
+    store.let_go(&ours, Sequence(4), time(3)).await.unwrap();
+    store.hold(&ours, held(2, 40), time(4)).await.unwrap();
+    assert_eq!(
+        until(3, 9).await,
+        [held(3, 30), held(2, 40), held(1, 10)],
+        "asked for again, it is held again"
+    );
 }

@@ -11,15 +11,16 @@ use scylla::{
 };
 use tributary_core::cells::day;
 use tributary_schemas::{
+    delivery::Line,
     entity::Version,
-    id::{AccountId, ProjectId, WebhookId},
+    id::{AccountId, ProjectId, Sequence, WebhookId},
     resource::Resource,
     time::Timestamp,
 };
 
 use super::{
     super::{
-        ATTEMPTS_KEPT_DAYS, AttemptRow, Cas, ControlStore, EntityRef, Kind, Lookup, StoreError, Stored,
+        ATTEMPTS_KEPT_DAYS, AttemptRow, Cas, ControlStore, EntityRef, Held, Kind, Lookup, StoreError, Stored,
         Unpublished,
     },
     CqlStore, prepare, retried,
@@ -328,10 +329,22 @@ impl ControlStore for CqlStore {
             })
             .collect()
     }
+
+    async fn hold(&self, line: &Line, held: Held, at: Timestamp) -> Result<(), StoreError> {
+        self.hold_delivery(line, held, at).await
+    }
+
+    async fn let_go(&self, line: &Line, sequence: Sequence, at: Timestamp) -> Result<(), StoreError> {
+        self.let_delivery_go(line, sequence, at).await
+    }
+
+    async fn held(&self, line: &Line, until: Sequence, limit: usize) -> Result<Vec<Held>, StoreError> {
+        self.held_deliveries(line, until, limit).await
+    }
 }
 
 impl CqlStore {
-    async fn run(
+    pub(super) async fn run(
         &self,
         doing: &'static str,
         statement: &PreparedStatement,
@@ -340,7 +353,7 @@ impl CqlStore {
         retried(doing, || self.session.execute_unpaged(statement, values.as_slice())).await.map(drop)
     }
 
-    async fn rows(
+    pub(super) async fn rows(
         &self,
         doing: &'static str,
         statement: &PreparedStatement,
@@ -405,6 +418,6 @@ fn big(version: Version) -> CqlValue {
     CqlValue::BigInt(version as i64)
 }
 
-fn text(value: impl std::fmt::Display) -> CqlValue {
+pub(super) fn text(value: impl std::fmt::Display) -> CqlValue {
     CqlValue::Text(value.to_string())
 }

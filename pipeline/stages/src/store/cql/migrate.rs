@@ -6,10 +6,11 @@ use scylla::client::session::Session;
 use super::{Config, connect};
 
 /// The migrations: number, name, statements.
-const MIGRATIONS: [(i32, &str, &str); 3] = [
+const MIGRATIONS: [(i32, &str, &str); 4] = [
     (1, "001_state", include_str!("../../../../../ops/cql/001_state.cql")),
     (2, "002_control", include_str!("../../../../../ops/cql/002_control.cql")),
     (3, "003_registered", include_str!("../../../../../ops/cql/003_registered.cql")),
+    (4, "004_held", include_str!("../../../../../ops/cql/004_held.cql")),
 ];
 
 /// Makes the keyspace and brings it to this release's schema. Repeatable; gives the names of what was applied.

@@ -1,6 +1,7 @@
 //! Both stores in ScyllaDB or Cassandra, which speak the same CQL: the only user of the driver.
 
 mod control;
+mod held;
 pub mod migrate;
 mod state;
 
@@ -68,6 +69,7 @@ pub struct CqlStore {
     session: Arc<Session>,
     state: state::Statements,
     control: control::Statements,
+    held: held::Statements,
 }
 
 impl CqlStore {
@@ -81,7 +83,8 @@ impl CqlStore {
         session.use_keyspace(&config.keyspace, true).await.context("choosing the keyspace")?;
         let state = state::Statements::prepare(&session).await?;
         let control = control::Statements::prepare(&session).await?;
-        Ok(Self { session: Arc::new(session), state, control })
+        let held = held::Statements::prepare(&session).await?;
+        Ok(Self { session: Arc::new(session), state, control, held })
     }
 }
 

@@ -2,15 +2,18 @@
 
 use async_trait::async_trait;
 use tributary_schemas::{
+    delivery::Line,
     entity::Version,
-    id::{AccountId, ProjectId, WebhookId},
+    id::{AccountId, ProjectId, Sequence, WebhookId},
     resource::Resource,
     time::Timestamp,
 };
 
 use super::{
-    super::{AttemptRow, Cas, ControlStore, EntityRef, Kind, Lookup, StoreError, Stored, Unpublished},
-    EmbeddedStore, away, key,
+    super::{AttemptRow, Cas, ControlStore, EntityRef, Held, Kind, Lookup, StoreError, Stored, Unpublished},
+    EmbeddedStore, away,
+    held::Note,
+    key,
 };
 
 #[async_trait]
@@ -138,6 +141,18 @@ impl ControlStore for EmbeddedStore {
     async fn attempts_of(&self, webhook: &WebhookId, delivery: &str) -> Result<Vec<AttemptRow>, StoreError> {
         let all = self.all_attempts(webhook)?;
         Ok(all.into_iter().filter(|attempt| attempt.delivery == delivery).collect())
+    }
+
+    async fn hold(&self, line: &Line, held: Held, at: Timestamp) -> Result<(), StoreError> {
+        self.note(line, held.sequence, Note { at, due: Some(held.due) })
+    }
+
+    async fn let_go(&self, line: &Line, sequence: Sequence, at: Timestamp) -> Result<(), StoreError> {
+        self.note(line, sequence, Note { at, due: None })
+    }
+
+    async fn held(&self, line: &Line, until: Sequence, limit: usize) -> Result<Vec<Held>, StoreError> {
+        self.held_until(line, until, limit)
     }
 }
 

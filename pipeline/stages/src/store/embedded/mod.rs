@@ -2,6 +2,7 @@
 //! the process ends well.
 
 mod control;
+mod held;
 mod state;
 
 use std::{path::Path, sync::Mutex};
