@@ -40,6 +40,9 @@ pub enum Verdict {
 
 /// The least wait after an answer that says the receiver is overloaded or away.
 const OVERLOADED: Duration = Duration::from_secs(60);
+/// A wait's jitter is ±20 % of its topic's delay.
+const SHORTEST: f64 = 0.8;
+const LONGEST: f64 = 1.2;
 /// The longest `Retry-After` that is honoured.
 const RETRY_AFTER_MOST: Duration = Duration::from_secs(24 * 3600);
 
@@ -57,8 +60,21 @@ pub fn after(attempt: u32, ended: &Ended, jitter: f64) -> Verdict {
     let Some(scheduled) = scheduled else { return Verdict::GiveUp };
     let topic =
         RETRY_DELAYS.into_iter().find(|it| it.delay >= least.max(scheduled.delay)).unwrap_or(*scheduled);
-    let spread = 0.8 + 0.4 * jitter.clamp(0.0, 1.0);
+    let spread = SHORTEST + (LONGEST - SHORTEST) * jitter.clamp(0.0, 1.0);
     Verdict::Retry { topic, wait: topic.delay.mul_f64(spread).max(least) }
+}
+
+/// Where a delivery waits that is held back by one which is due in `ahead`, and for how long.
+///
+/// A retry topic's partition is read in order, so what waits in it may come as late as the topic's longest wait. The longest
+/// topic is taken where that is at most as long again as the wait, so a delivery comes late by at most what it waited; but
+/// never before the shortest topic's delay, nor longer than a topic's own deliveries wait, as that would hold those up. It
+/// may have to be parked more than once.
+pub fn behind(ahead: Duration) -> (RetryDelay, Duration) {
+    let [shortest, ..] = RETRY_DELAYS;
+    let fits = |it: &RetryDelay| it.delay.mul_f64(LONGEST) <= ahead * 2;
+    let topic = RETRY_DELAYS.into_iter().rfind(fits).unwrap_or(shortest);
+    (topic, ahead.clamp(shortest.delay, topic.delay.mul_f64(LONGEST)))
 }
 
 fn asked(retry_after: Option<Duration>) -> Duration {
@@ -114,6 +130,26 @@ mod tests {
         };
         assert_eq!((wait(Ended::Failed, 0.0), wait(Ended::Failed, 1.0)), (4_000, 6_000));
         assert_eq!(wait(answered(503, Some(290)), 0.0), 290_000);
+    }
+
+    #[test]
+    fn what_is_held_back_waits_about_as_long_as_what_is_ahead() {
+        for (ahead, expected) in [
+            (0, "5s 5"),
+            (5, "5s 5"),
+            (6, "5s 6"),
+            (179, "5s 6"),
+            (180, "5m 180"),
+            (360, "5m 360"),
+            (1_079, "5m 360"),
+            (1_080, "30m 1080"),
+            (86_400, "24h 86400"),
+            (103_680, "24h 103680"),
+            (1_000_000, "24h 103680"),
+        ] {
+            let (topic, wait) = behind(Duration::from_secs(ahead));
+            assert_eq!(format!("{} {}", topic.name, wait.as_secs()), expected, "behind {ahead} s");
+        }
     }
 
     #[test]
