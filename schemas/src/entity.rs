@@ -222,7 +222,7 @@ pub struct Webhook {
     /// Whether a record's events wait for each other.
     #[serde(default)]
     pub ordering: Ordering,
-    /// At most so many deliveries a second.
+    /// At most so many requests a second, from each deliver process.
     #[serde(default)]
     pub rate: Option<u32>,
     /// Further headers of each delivery: names in lower case, values sealed.
@@ -258,7 +258,7 @@ pub enum Ordering {
     /// They don't; `sequence` tells their order.
     #[default]
     Unordered,
-    /// At most one in flight per record.
+    /// At most one in flight per record, in the order of `sequence`: one that failed holds back its own record's alone.
     Record,
 }
 

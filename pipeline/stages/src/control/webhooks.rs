@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, Query, State},
     http::StatusCode,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use tributary_core::sign;
 use tributary_schemas::{
@@ -52,7 +52,7 @@ pub(super) async fn create(
     Body(new): Body<New>,
 ) -> Result<(StatusCode, Json<Value>), HttpError> {
     app.allowed.check_url(&new.url).map_err(|refused| HttpError::unprocessable(refused.to_string()))?;
-    check(&new.events, new.ordering, new.rate)?;
+    check(&new.events, new.rate)?;
     let id: WebhookId = new_id().parse().map_err(|_| anyhow::anyhow!("a new id"))?;
     let (secret, shown_once) = made(new.secret);
     let at = now();
@@ -82,23 +82,21 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(shown)))
 }
 
-fn check(events: &[EventPattern], ordering: Ordering, rate: Option<u32>) -> Result<(), HttpError> {
+/// A rate above this would limit nothing: a process has fewer requests in flight for a webhook than that.
+const RATE_MOST: u32 = 10_000;
+
+fn check(events: &[EventPattern], rate: Option<u32>) -> Result<(), HttpError> {
     if events.is_empty() {
         return Err(HttpError::unprocessable(
             "events: expected at least one, such as `*` or `hris_employees.created`",
         ));
     }
-    if ordering == Ordering::Record {
-        return Err(HttpError::unprocessable(
-            "ordering: `record` is not available in this release; order by x-tributary-sequence",
-        ));
+    match rate {
+        None | Some(1..=RATE_MOST) => Ok(()),
+        Some(_) => Err(HttpError::unprocessable(format!(
+            "rate: expected 1 to {RATE_MOST} requests a second, or null for no limit"
+        ))),
     }
-    if rate.is_some() {
-        return Err(HttpError::unprocessable(
-            "rate: not available in this release; answer 429 with Retry-After instead",
-        ));
-    }
-    Ok(())
 }
 
 /// Our own secret is shown once; a brought one is known already.
@@ -183,8 +181,15 @@ pub(super) struct Change {
     modes: Option<Vec<Mode>>,
     record_type: Option<RecordType>,
     ordering: Option<Ordering>,
-    rate: Option<u32>,
+    /// Null takes the limit away.
+    #[serde(default, deserialize_with = "present")]
+    rate: Option<Option<u32>>,
     headers: Option<BTreeMap<String, String>>,
+}
+
+/// Tells null from absent.
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<u32>>, D::Error> {
+    Option::deserialize(from).map(Some)
 }
 
 pub(super) async fn patch(
@@ -222,7 +227,13 @@ pub(super) async fn patch(
         if let Some(headers) = &change.headers {
             webhook.headers = sealed_headers(&app, &webhook.id, headers.clone())?;
         }
-        check(&webhook.events, change.ordering.unwrap_or(webhook.ordering), change.rate)
+        if let Some(ordering) = change.ordering {
+            webhook.ordering = ordering;
+        }
+        if let Some(rate) = change.rate {
+            webhook.rate = rate;
+        }
+        check(&webhook.events, webhook.rate)
     };
     Ok(Json(shown(&app.writer.update(&caller.0, &id, apply).await?)))
 }

@@ -1,6 +1,6 @@
 //! From records to attempts: one dispatcher for first attempts, one for retries.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use tokio::{
@@ -8,14 +8,15 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::{sync::CancellationToken, time::DelayQueue};
-use tributary_schemas::{
-    codec,
-    delivery::Delivery,
-    framing::{self, SchemaIds},
-    topic::RETRY_DELAYS,
-};
+use tributary_schemas::delivery::Delivery;
 
-use super::{attempt::Attempter, metrics, settled::Settled};
+use super::{
+    attempt::{Attempter, Share},
+    metrics,
+    order::Origin,
+    read::Reader,
+    settled::Settled,
+};
 use crate::{
     clock::now,
     kafka::{Assignment, Group, GroupEvent, Incoming},
@@ -28,19 +29,26 @@ const DRAIN: Duration = Duration::from_secs(8);
 
 pub(super) struct Dispatcher {
     group: Group,
+    reader: Reader,
     attempter: Arc<Attempter>,
     slots: Arc<Semaphore>,
     unsettled: usize,
     settled: Settled,
-    /// Our partitions, each with the number of its assignment: what was begun before a partition went away and came
-    /// back says nothing about what is read of it now.
-    owned: std::collections::HashMap<Assignment, u64>,
+    owned: HashMap<Assignment, Tenure>,
     assignments: u64,
     /// Deliveries that are not due yet.
-    early: DelayQueue<(Place, Delivery)>,
+    early: DelayQueue<(Place, Delivery, Origin)>,
     /// How many wait of each partition; a partition that has any is paused.
-    held: std::collections::HashMap<Assignment, usize>,
+    held: HashMap<Assignment, usize>,
     tasks: JoinSet<anyhow::Result<Place>>,
+}
+
+/// A partition's time with us: what was begun before it went away and came back says nothing about what is read of it now.
+struct Tenure {
+    /// The number of its assignment.
+    assignment: u64,
+    /// The partition has gone.
+    gone: CancellationToken,
 }
 
 /// Which record, read in which assignment, a delivery is of.
@@ -52,17 +60,24 @@ struct Place {
 }
 
 impl Dispatcher {
-    pub(super) fn new(group: Group, attempter: Arc<Attempter>, slots: usize, unsettled: usize) -> Self {
+    pub(super) fn new(
+        group: Group,
+        reader: Reader,
+        attempter: Arc<Attempter>,
+        slots: usize,
+        unsettled: usize,
+    ) -> Self {
         Self {
             group,
+            reader,
             attempter,
             slots: Arc::new(Semaphore::new(slots)),
             unsettled,
             settled: Settled::default(),
-            owned: Default::default(),
+            owned: HashMap::new(),
             assignments: 0,
             early: DelayQueue::new(),
-            held: Default::default(),
+            held: HashMap::new(),
             tasks: JoinSet::new(),
         }
     }
@@ -82,10 +97,10 @@ impl Dispatcher {
                     None => anyhow::bail!("the membership of `deliver` has ended"),
                 },
                 Some(due) = self.early.next(), if !self.early.is_empty() => {
-                    let (place, delivery) = due.into_inner();
+                    let (place, delivery, origin) = due.into_inner();
                     if self.is_current(&place) {
                         self.release(&place.at)?;
-                        self.start(place, delivery);
+                        self.start(place, delivery, origin);
                     }
                 }
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => {
@@ -103,7 +118,9 @@ impl Dispatcher {
         match event {
             GroupEvent::Assigned(assigned) => {
                 self.assignments += 1;
-                self.owned.extend(assigned.into_iter().map(|at| (at, self.assignments)));
+                let assignment = self.assignments;
+                let tenure = || Tenure { assignment, gone: CancellationToken::new() };
+                self.owned.extend(assigned.into_iter().map(|at| (at, tenure())));
             }
             GroupEvent::Revoked(revoked, revocation) => {
                 self.drain().await?;
@@ -115,14 +132,16 @@ impl Dispatcher {
                     );
                 }
                 for at in &revoked {
-                    self.owned.remove(at);
+                    if let Some(tenure) = self.owned.remove(at) {
+                        tenure.gone.cancel();
+                    }
                     self.settled.forget(at);
                     self.held.remove(at);
                 }
                 drop(revocation);
             }
             GroupEvent::Record(record) => {
-                if let Some(assignment) = self.owned.get(&record.at).copied() {
+                if let Some(assignment) = self.owned.get(&record.at).map(|it| it.assignment) {
                     self.record(record, assignment).await?;
                 }
             }
@@ -131,46 +150,24 @@ impl Dispatcher {
     }
 
     async fn record(&mut self, record: Incoming, assignment: u64) -> anyhow::Result<()> {
-        let deliveries = match self.read(&record) {
-            Ok(deliveries) => deliveries,
-            Err(reason) => {
-                ::metrics::counter!(metrics::REJECTIONS).increment(1);
-                self.attempter.dead(&record, &reason).await?;
-                Vec::new()
-            }
-        };
+        let deliveries = self.reader.read(&record).await?;
+        let origin = Origin::of(&record.headers);
         self.settled.read(&record.at, record.offset, deliveries.len());
         for delivery in deliveries {
             let place = Place { at: record.at.clone(), assignment, offset: record.offset };
             let early = delivery.due.since(now());
             if early.is_zero() {
-                self.start(place, delivery);
+                self.start(place, delivery, origin);
             } else {
                 let held = self.held.entry(record.at.clone()).or_default();
                 *held += 1;
                 if *held == 1 {
                     self.group.pause(&record.at)?;
                 }
-                self.early.insert((place, delivery), early);
+                self.early.insert((place, delivery, origin), early);
             }
         }
         Ok(())
-    }
-
-    /// What a record asks for: a delivery for each webhook that wants its event, or the one that it holds.
-    fn read(&self, record: &Incoming) -> Result<Vec<Delivery>, String> {
-        let payload = record.payload.as_deref().unwrap_or_default();
-        if self.attempter.holds_deliveries(&record.at.topic) {
-            return codec::decode(payload).map(|delivery| vec![delivery]).map_err(|error| error.to_string());
-        }
-        let event = framing::decode(payload, SchemaIds::default()).map_err(|error| error.to_string())?;
-        let webhooks = self.attempter.wanted_by(&event);
-        if webhooks.is_empty() {
-            ::metrics::counter!(metrics::UNWANTED).increment(1);
-        }
-        let due = event.detected_at;
-        let delivery = |webhook| Delivery { webhook, event: event.clone(), attempt: 1, due };
-        Ok(webhooks.into_iter().map(delivery).collect())
     }
 
     fn release(&mut self, at: &Assignment) -> anyhow::Result<()> {
@@ -184,16 +181,20 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn start(&mut self, place: Place, delivery: Delivery) {
-        let (attempter, slots) = (self.attempter.clone(), self.slots.clone());
+    /// Begins to settle a delivery. It joins its line here, in the order of reading.
+    fn start(&mut self, place: Place, delivery: Delivery, origin: Origin) {
+        let Some(tenure) = self.owned.get(&place.at) else { return };
+        let share = Share { slots: self.slots.clone(), gone: tenure.gone.clone() };
+        let order = self.attempter.order(&delivery, origin);
+        let attempter = self.attempter.clone();
         self.tasks.spawn(async move {
-            attempter.settle(delivery, &slots).await?;
+            attempter.settle(delivery, order, &share).await?;
             Ok(place)
         });
     }
 
     fn is_current(&self, place: &Place) -> bool {
-        self.owned.get(&place.at) == Some(&place.assignment)
+        self.owned.get(&place.at).is_some_and(|it| it.assignment == place.assignment)
     }
 
     fn settle(&mut self, place: &Place) {
@@ -216,9 +217,4 @@ impl Dispatcher {
         }
         Ok(())
     }
-}
-
-/// The retry topics' names, for who asks whether a topic is one.
-pub(super) fn retry_topics(topics: &tributary_schemas::topic::Topics) -> Vec<String> {
-    RETRY_DELAYS.map(|delay| topics.deliver_retry(delay)).into()
 }

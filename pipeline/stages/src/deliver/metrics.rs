@@ -8,7 +8,7 @@ pub const ATTEMPTS: &str = "tributary_deliver_attempts_total";
 pub const ATTEMPT_SECONDS: &str = "tributary_deliver_attempt_seconds";
 /// From an event's detection to its first successful attempt.
 pub const LATENCY_SECONDS: &str = "tributary_deliver_latency_seconds";
-/// Deliveries put off without an attempt, by `reason` (queue_full, breaker).
+/// Deliveries put off without an attempt, by `reason` (queue_full, breaker, held).
 pub const PARKED: &str = "tributary_deliver_parked_total";
 /// Events that could not be read.
 pub const REJECTIONS: &str = "tributary_deliver_rejections_total";

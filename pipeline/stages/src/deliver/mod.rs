@@ -3,10 +3,20 @@
 //! Kafka's offsets are decoupled from HTTP: an event is *settled* for a webhook when it was delivered, refused for good,
 //! or parked in a retry topic, and a partition's offset advances over the settled prefix ([`settled`]). So a slow
 //! subscriber never holds up anyone else.
+//!
+//! With a webhook's `ordering: record`, a record's events come in the order of their `sequence`, one at a time ([`order`]);
+//! a webhook's `rate` limits what each process asks of it ([`bulkhead`]).
 
 mod attempt;
+mod bulkhead;
 mod dispatch;
+mod lineup;
+mod log;
 pub mod metrics;
+mod order;
+mod parking;
+mod post;
+mod read;
 mod settled;
 mod subscribers;
 
@@ -16,7 +26,10 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tributary_schemas::{resource::Resource, topic::RETRY_DELAYS};
 
-use self::{attempt::Attempter, dispatch::Dispatcher, subscribers::Subscribers};
+use self::{
+    attempt::Attempter, bulkhead::Bulkheads, dispatch::Dispatcher, log::Log, order::Orders, parking::Parking,
+    post::Post, read::Reader, subscribers::Subscribers,
+};
 use crate::{
     dial::{self, Dialer},
     entity::Writer,
@@ -69,6 +82,7 @@ impl Default for Config {
 pub struct Deliver {
     cluster: Cluster,
     config: Config,
+    publisher: Publisher,
     subscribers: View<Subscribers>,
     attempter: Arc<Attempter>,
 }
@@ -86,20 +100,24 @@ impl Deliver {
     ) -> anyhow::Result<Self> {
         metrics::describe();
         let publisher = Publisher::new(&cluster, "deliver")?;
-        let topic = cluster.topics().control_webhooks();
-        let subscribers = View::follow(&cluster, "deliver", topic, Subscribers::new(keys))?;
-        let dialer = Dialer::new(&config.dial, Duration::from_secs(config.deadline_seconds))?;
-        let writer = Writer::new(stores.control.clone(), publisher.clone(), cluster.topics().clone());
-        let attempter = Attempter::new(
-            config.clone(),
-            cluster.topics().clone(),
-            dialer,
-            publisher,
-            stores.control,
-            writer,
-            subscribers.clone(),
-        );
-        Ok(Self { cluster, config, subscribers, attempter: Arc::new(attempter) })
+        let topics = cluster.topics().clone();
+        let subscribers =
+            View::follow(&cluster, "deliver", topics.control_webhooks(), Subscribers::new(keys))?;
+        let deadline = Duration::from_secs(config.deadline_seconds);
+        let dialer = Dialer::new(&config.dial, deadline)?;
+        let store = stores.control;
+        let attempter = Attempter {
+            deadline,
+            per_webhook: config.per_webhook,
+            subscribers: subscribers.clone(),
+            bulkheads: Bulkheads::new(&config),
+            orders: Orders::new(store.clone()),
+            parking: Parking::new(topics.clone(), publisher.clone(), config.test_retry_scale),
+            post: Post::new(dialer, config.signature_header.clone()),
+            log: Log::new(topics.clone(), publisher.clone(), store.clone()),
+            writer: Writer::new(store, publisher.clone(), topics),
+        };
+        Ok(Self { cluster, config, publisher, subscribers, attempter: Arc::new(attempter) })
     }
 
     /// Runs until told to stop; attempts in flight are given their deadline.
@@ -127,11 +145,13 @@ impl Deliver {
         let (first_group, first_events) = join("deliver", first)?;
         let (retry_group, retry_events) = join("deliver-retry", retries)?;
         tracing::info!("deliver runs");
-        let dispatch =
-            |group, slots| Dispatcher::new(group, self.attempter.clone(), slots, self.config.unsettled);
+        let dispatch = |group, slots| {
+            let reader = Reader::new(topics.clone(), self.publisher.clone(), self.attempter.clone());
+            Dispatcher::new(group, reader, self.attempter.clone(), slots, self.config.unsettled)
+        };
         let first = dispatch(first_group, self.config.first_attempts).run(first_events, shutdown.clone());
         let retry = dispatch(retry_group, self.config.retries).run(retry_events, shutdown);
         tokio::try_join!(first, retry)?;
-        self.attempter.finish()
+        self.publisher.flush(Duration::from_secs(5))
     }
 }

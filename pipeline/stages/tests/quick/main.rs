@@ -1,10 +1,14 @@
 //! Tests that need no services.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod control;
 mod deliver;
+mod ordering;
+mod rate;
 #[path = "../shared/store.rs"]
 mod store;
 mod unify;
+mod world;
 
 use tributary_stages::store::{Config, Stores};
 
