@@ -4,8 +4,8 @@
 //! or parked in a retry topic, and a partition's offset advances over the settled prefix ([`settled`]). So a slow
 //! subscriber never holds up anyone else.
 //!
-//! With a webhook's `ordering: record`, a record's events come in the order of their `sequence`, one at a time ([`order`]);
-//! a webhook's `rate` limits what each process asks of it ([`bulkhead`]).
+//! With a webhook's `ordering: record`, a record's events come in the order of their `sequence`, one at a time ([`order`]).
+//! A webhook's `rate` limits what this process asks of it ([`bulkhead`]): several processes may ask several times as often.
 
 mod attempt;
 mod bulkhead;

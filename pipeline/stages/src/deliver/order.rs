@@ -135,7 +135,8 @@ impl Standing {
     }
 
     async fn hold(&self, due: Timestamp) -> Result<(), StoreError> {
-        // Before its turn it is parked behind one that may have no row, and be under way for longer than it is parked.
+        // Parked before its turn, it leaves its line: then only rows hold it back when it comes again, and the one before may
+        // have none, and be under way for longer than it is parked.
         if let Some(before) = self.turn.before() {
             let mut row = before.note.lock().await;
             if *row == Row::Absent {
