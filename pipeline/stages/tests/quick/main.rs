@@ -8,6 +8,7 @@ mod rate;
 #[path = "../shared/store.rs"]
 mod store;
 mod unify;
+mod watcher;
 mod world;
 
 use tributary_stages::store::{Config, Stores};

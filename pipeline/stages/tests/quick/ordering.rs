@@ -1,112 +1,22 @@
 //! A webhook's `ordering: record`: a record's events in their order, one at a time.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
-use axum::{Json, Router, extract::State};
-use http::{HeaderMap, StatusCode};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tributary_schemas::{
     delivery::{AttemptOutcome, Delivery},
     entity::{Ordering, Webhook, WebhookStatus},
+    framing::{self, SchemaIds},
     id::Sequence,
+    resource::Resource,
     time::Timestamp,
 };
-use tributary_stages::{deliver::Config, entity::WriteError, store::Held};
+use tributary_stages::{deliver::Config, entity::WriteError, kafka::Outgoing, store::Held};
 
-use crate::world::{World, config, event, project};
-
-/// One request that a subscriber got.
-#[derive(Debug, Clone, PartialEq)]
-struct Asked {
-    record: String,
-    sequence: i64,
-    attempt: u32,
-    /// Requests that were under way when it came: of its record, and of all.
-    beside: (usize, usize),
-}
-
-impl Asked {
-    fn name(&self) -> String {
-        format!("{}{}/{}", self.record, self.sequence, self.attempt)
-    }
-}
-
-/// A subscriber's answer to a request, and how long it takes.
-type Answer = fn(&Asked) -> (u16, Duration);
-
-/// A subscriber that sees what it is asked at the same time.
-#[derive(Clone)]
-struct Watcher {
-    answer: Answer,
-    under_way: Arc<Mutex<HashMap<String, usize>>>,
-    asked: mpsc::UnboundedSender<Asked>,
-}
-
-/// A request of a record, until it is dropped.
-struct UnderWay(Watcher, String);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        *self.0.under_way.lock().unwrap().get_mut(&self.1).unwrap() -= 1;
-    }
-}
-
-async fn watch(answer: Answer) -> (String, mpsc::UnboundedReceiver<Asked>) {
-    async fn take(
-        State(watcher): State<Watcher>,
-        headers: HeaderMap,
-        Json(body): Json<serde_json::Value>,
-    ) -> StatusCode {
-        let number = |name: &str| headers[name].to_str().unwrap().parse::<i64>().unwrap();
-        let record = body["record_remote_id"].as_str().unwrap().to_owned();
-        let beside = {
-            let mut under_way = watcher.under_way.lock().unwrap();
-            let all = under_way.values().sum();
-            let ours = under_way.entry(record.clone()).or_default();
-            *ours += 1;
-            (*ours - 1, all)
-        };
-        let _under_way = UnderWay(watcher.clone(), record.clone());
-        let (sequence, attempt) = (number("x-tributary-sequence"), number("x-tributary-attempt") as u32);
-        let asked = Asked { record, sequence, attempt, beside };
-        let (status, takes) = (watcher.answer)(&asked);
-        let _ = watcher.asked.send(asked);
-        tokio::time::sleep(takes).await;
-        StatusCode::from_u16(status).unwrap()
-    }
-    let (asked, receiver) = mpsc::unbounded_channel();
-    let watcher = Watcher { answer, under_way: Arc::default(), asked };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    let router = Router::new().fallback(take).with_state(watcher);
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (url, receiver)
-}
-
-async fn next(inbox: &mut mpsc::UnboundedReceiver<Asked>) -> Asked {
-    tokio::time::timeout(Duration::from_secs(30), inbox.recv()).await.expect("a request in time").unwrap()
-}
-
-async fn take(inbox: &mut mpsc::UnboundedReceiver<Asked>, count: usize) -> Vec<Asked> {
-    let mut all = Vec::new();
-    while all.len() < count {
-        all.push(next(inbox).await);
-    }
-    all
-}
-
-fn names(asked: &[Asked]) -> Vec<String> {
-    asked.iter().map(Asked::name).collect()
-}
-
-fn place(asked: &[Asked], name: &str) -> usize {
-    names(asked).iter().position(|it| it == name).unwrap_or_else(|| panic!("{name} in {:?}", names(asked)))
-}
+use crate::{
+    watcher::{Answer, Asked, names, next, place, take, watch},
+    world::{World, config, event, project},
+};
 
 /// Retries come after a hundredth of their time.
 fn hundredth() -> Config {
@@ -245,6 +155,39 @@ async fn a_new_process_keeps_the_order_that_the_one_before_has_begun() {
     world.announce_of("a", 2).await;
     assert_eq!(names(&take(&mut inbox, 2).await), ["a1/2", "a2/1"]);
     stage.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_under_way_when_its_partition_goes_is_left_to_its_next_reader() {
+    let world = World::new().await;
+    let (url, mut inbox) = watch(|_| (200, Duration::from_secs(600))).await;
+    world.ordered(&url).await;
+    let patient = || Config { deadline_seconds: 600, per_webhook: 1_000, ..hundredth() };
+    let first = world.start(patient());
+    // A record in each partition: some of them go when another process joins.
+    let mut announced = 0;
+    for resource in Resource::ALL.into_iter().filter(|it| *it != Resource::Account) {
+        for partition in 0..2 {
+            let mut event = event(&format!("{resource}-{partition}-"), 1);
+            event.event.resource = resource;
+            let record = Outgoing {
+                topic: world.cluster.topics().unified_shared(resource),
+                partition: Some(partition),
+                payload: Some(framing::encode(&event, SchemaIds::default()).unwrap().into()),
+                ..Default::default()
+            };
+            world.publisher.send(record).await.unwrap();
+            announced += 1;
+        }
+    }
+    let before = names(&take(&mut inbox, announced).await);
+    let second = world.start(patient());
+    // Two rebalances and a drain: the broker takes its time.
+    let again = tokio::time::timeout(Duration::from_secs(120), inbox.recv()).await.expect("in time").unwrap();
+    assert!(before.contains(&again.name()), "{again:?}");
+    assert_eq!(again.beside.0, 0, "{again:?}");
+    first.abort();
+    second.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
