@@ -4,12 +4,16 @@
   ops/local/tryton up [--name NAME] [--port PORT|auto] [--fresh]   start, wait until it answers, print its address
   ops/local/tryton down [--name NAME] [--wipe]                     stop; --wipe also erases its database
   ops/local/tryton status [--name NAME]
+  ops/local/tryton hire WHO                                        print the employee's id
+  ops/local/tryton rename EMPLOYEE WHO
+  ops/local/tryton delete EMPLOYEE
 
 The database `hris` is a copy of a template that is made once: modules company and party, user `admin`, password
 `admin-pw`, no records. --fresh starts from the template again. Folders as in ops/local/up.
 """
 
 import argparse
+import base64
 import fcntl
 import json
 import os
@@ -92,15 +96,56 @@ def answers(port):
 
 
 def call(port, method):
-    body = json.dumps({"id": 1, "method": method, "params": []}).encode()
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/rpc/", data=body, headers={"content-type": "application/json"}
-    )
+    """Asks the server itself, which may not be there yet."""
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=2) as answer:
-            return json.load(answer).get("result")
+        return rpc(f"http://127.0.0.1:{port}/rpc/", method, []).get("result")
     except (OSError, ValueError, urllib.error.URLError):
         return None
+
+
+def rpc(url, method, params, headers=None, timeout=2):
+    body = json.dumps({"id": 1, "method": method, "params": params}).encode()
+    request = urllib.request.Request(url, data=body, headers={"content-type": "application/json", **(headers or {})})
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=timeout) as answer:
+        return json.load(answer)
+
+
+def model(name, method, *params):
+    """Calls a method of a model as the admin."""
+    port = (ROOT / name / "port").read_text() if running(name) else fail(f"{name} is not running: ops/local/tryton up")
+    login = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
+    url, headers = f"http://127.0.0.1:{port}/hris/rpc/", {"authorization": f"Basic {login}"}
+    answer = rpc(url, f"model.{method}", [*params, {}], headers, timeout=30)
+    return answer["result"] if "result" in answer else fail(f"{method}: {answer['error'][:2]}")
+
+
+def company(name):
+    """The company that hires: the first, or a new one."""
+    there = model(name, "company.company.search", [], 0, 1, None)
+    if there:
+        return there[0]
+    rounding = {"__class__": "Decimal", "decimal": "0.01"}
+    euro = [{"name": "Euro", "code": "EUR", "symbol": "E", "digits": 2, "rounding": rounding}]
+    currency = model(name, "currency.currency.create", euro)[0]
+    party = model(name, "party.party.create", [{"name": "Acme GmbH"}])[0]
+    return model(name, "company.company.create", [{"party": party, "currency": currency}])[0]
+
+
+def hire(args):
+    employer = company(args.name)
+    party = model(args.name, "party.party.create", [{"name": args.who}])[0]
+    start = {"__class__": "date", "year": 2024, "month": 3, "day": 1}
+    employee = {"party": party, "company": employer, "start_date": start}
+    print(model(args.name, "company.employee.create", [employee])[0])
+
+
+def rename(args):
+    found = model(args.name, "company.employee.read", [args.employee], ["party"])
+    model(args.name, "party.party.write", [found[0]["party"]], {"name": args.who})
+
+
+def delete(args):
+    model(args.name, "company.employee.delete", [args.employee])
 
 
 def up(args):
@@ -138,7 +183,8 @@ def status(args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for name, run in (("up", up), ("down", down), ("status", status)):
+    changes = (("hire", hire), ("rename", rename), ("delete", delete))
+    for name, run in (("up", up), ("down", down), ("status", status), *changes):
         command = commands.add_parser(name)
         command.add_argument("--name", default="tryton")
         command.set_defaults(run=run)
@@ -147,6 +193,10 @@ def main():
             command.add_argument("--fresh", action="store_true")
         if run is down:
             command.add_argument("--wipe", action="store_true")
+        if run in (rename, delete):
+            command.add_argument("employee", type=int)
+        if run in (hire, rename):
+            command.add_argument("who")
     args = parser.parse_args()
     args.run(args)
 
