@@ -1,9 +1,8 @@
 //! Whether a webhook that keeps failing is asked at all (design §7): closed, open, or half open with one probe, and then
-//! a ramp, so that what has piled up does not fell a subscriber that has just come back.
+//! a ramp, so that what has piled up does not fell a subscriber that has just come back. Times are the process's uptime: a
+//! wall clock that is set back would keep a breaker open for as much longer.
 
 use std::time::Duration;
-
-use tributary_schemas::time::Timestamp;
 
 /// Failures in a row that open a breaker.
 const OPENS_AFTER: u32 = 20;
@@ -19,7 +18,7 @@ const HOPELESS: Duration = Duration::from_secs(5 * 24 * 3600);
 pub struct Breaker {
     state: State,
     /// The first failure since the last success.
-    failing_since: Option<Timestamp>,
+    failing_since: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,9 +26,9 @@ enum State {
     /// Attempts are made, at the most `ramp` at a time; `failures` failed in a row.
     Closed { failures: u32, ramp: usize },
     /// None is made before then.
-    Open { until: Timestamp, wait: Duration },
+    Open { until: Duration, wait: Duration },
     /// One is under way. If nothing is heard of it by then, another may be made.
-    HalfOpen { until: Timestamp, wait: Duration },
+    HalfOpen { until: Duration, wait: Duration },
 }
 
 /// Whether an attempt may be made.
@@ -58,12 +57,12 @@ impl Default for Breaker {
 
 impl Breaker {
     /// Asks to make an attempt while `in_flight` others are under way; `patience` is how long one can take.
-    pub fn ask(&mut self, now: Timestamp, in_flight: usize, patience: Duration) -> Permit {
+    pub fn ask(&mut self, now: Duration, in_flight: usize, patience: Duration) -> Permit {
         match self.state {
             State::Closed { ramp, .. } if in_flight < ramp => Permit::Go,
             State::Closed { .. } => Permit::Park,
             State::Open { until, wait } | State::HalfOpen { until, wait } if now >= until => {
-                self.state = State::HalfOpen { until: now.plus(patience), wait };
+                self.state = State::HalfOpen { until: now + patience, wait };
                 Permit::Go
             }
             State::Open { .. } | State::HalfOpen { .. } => Permit::Park,
@@ -81,21 +80,21 @@ impl Breaker {
     }
 
     /// An attempt failed.
-    pub fn failed(&mut self, now: Timestamp) -> Prospect {
+    pub fn failed(&mut self, now: Duration) -> Prospect {
         let since = *self.failing_since.get_or_insert(now);
         self.state = match self.state {
             State::Closed { failures, .. } if failures + 1 >= OPENS_AFTER => {
-                State::Open { until: now.plus(OPEN_FIRST), wait: OPEN_FIRST }
+                State::Open { until: now + OPEN_FIRST, wait: OPEN_FIRST }
             }
             State::Closed { failures, ramp } => State::Closed { failures: failures + 1, ramp },
             State::HalfOpen { wait, .. } => {
                 let wait = wait.saturating_mul(2).min(OPEN_MOST);
-                State::Open { until: now.plus(wait), wait }
+                State::Open { until: now + wait, wait }
             }
             // An attempt that was under way when it opened.
             State::Open { until, wait } => State::Open { until, wait },
         };
-        if now.since(since) >= HOPELESS { Prospect::Hopeless } else { Prospect::Hopeful }
+        if now.saturating_sub(since) >= HOPELESS { Prospect::Hopeless } else { Prospect::Hopeful }
     }
 
     /// Its state's name, as a metric label has it.
@@ -116,8 +115,8 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(15);
 
-    fn second(seconds: u64) -> Timestamp {
-        Timestamp::from_micros(0).plus(Duration::from_secs(seconds))
+    fn second(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
     }
 
     fn opened() -> Breaker {
@@ -174,13 +173,13 @@ mod tests {
             let (mut breaker, mut now) = (Breaker::default(), second(0));
             for step in history.chars() {
                 match step {
-                    'w' => now = now.plus(Duration::from_secs(7)),
+                    'w' => now += Duration::from_secs(7),
                     'f' if breaker.ask(now, 0, PATIENCE) == Permit::Go => { let _ = breaker.failed(now); }
                     's' if breaker.ask(now, 0, PATIENCE) == Permit::Go => breaker.succeeded(),
                     _ => {}
                 }
             }
-            prop_assert_eq!(breaker.ask(now.plus(OPEN_MOST), 0, PATIENCE), Permit::Go);
+            prop_assert_eq!(breaker.ask(now + OPEN_MOST, 0, PATIENCE), Permit::Go);
         }
     }
 }

@@ -30,7 +30,7 @@ use super::{
     subscribers::Subscribers,
 };
 use crate::{
-    clock::now,
+    clock::{now, uptime},
     entity::{WriteError, Writer},
     kafka::View,
 };
@@ -108,7 +108,7 @@ impl Attempter {
         }
         let in_flight = bulkhead.in_flight.acquire().await?;
         let others = self.per_webhook.saturating_sub(bulkhead.in_flight.available_permits() + 1);
-        let permit = bulkhead.breaker().ask(now(), others, self.deadline);
+        let permit = bulkhead.breaker().ask(uptime(), others, self.deadline);
         if permit == Permit::Park {
             drop((waiting, in_flight));
             return self.parking.put_off(delivery, &order, "breaker").await;
@@ -178,7 +178,7 @@ impl Attempter {
                 let prospect = {
                     let mut breaker = bulkhead.breaker();
                     let before = breaker.name();
-                    let prospect = breaker.failed(now());
+                    let prospect = breaker.failed(uptime());
                     if breaker.name() == "open" && before != "open" {
                         ::metrics::counter!(metrics::OPENED).increment(1);
                     }

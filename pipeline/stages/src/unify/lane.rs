@@ -13,7 +13,7 @@ use tributary_schemas::wal::{InputPosition, Mutation};
 use super::{
     Shared,
     ask::Ask,
-    input, metrics, now,
+    input, metrics,
     router::{Order, Router},
     transaction,
 };
@@ -21,7 +21,10 @@ use super::{
 use crate::kafka::Plain as Transactional;
 #[cfg(not(feature = "without-transactions"))]
 use crate::kafka::Transactional;
-use crate::kafka::{Flow, TransactionError, TwinMessage, Twins};
+use crate::{
+    clock::{now, uptime},
+    kafka::{Flow, TransactionError, TwinMessage, Twins},
+};
 
 /// The longest that a lane sleeps.
 const SLEEP: Duration = Duration::from_secs(1);
@@ -38,8 +41,6 @@ pub(super) struct Lane {
     ask: Ask,
     producer: Transactional,
     machine: lane::Lane,
-    /// When the lane began: what the machine waits for is measured from here.
-    began: Instant,
     /// When the recovery of a partition began, under its assignment.
     recoveries: HashMap<(i32, u64), Instant>,
     /// Who waits for a revocation, by ticket.
@@ -63,7 +64,7 @@ impl Lane {
     ) -> anyhow::Result<Self> {
         let producer = producer(&shared, &name)?;
         let ask = Ask::new(number, shared.clone(), twins.clone(), router.clone())?;
-        let machine = lane::Lane::new(shared.limits, Now { wall: now(), uptime: Duration::ZERO });
+        let machine = lane::Lane::new(shared.limits, clocks());
         let (recoveries, revocations) = (HashMap::new(), HashMap::new());
         Ok(Self {
             name,
@@ -74,7 +75,6 @@ impl Lane {
             ask,
             producer,
             machine,
-            began: Instant::now(),
             recoveries,
             revocations,
             tickets: 0,
@@ -84,7 +84,7 @@ impl Lane {
     /// Runs until told to stop.
     pub(super) fn run(mut self, orders: &mpsc::Receiver<Order>) -> anyhow::Result<()> {
         loop {
-            let until = |wake: Duration| wake.saturating_sub(self.began.elapsed()).min(SLEEP);
+            let until = |wake: Duration| wake.saturating_sub(uptime()).min(SLEEP);
             let wait = self.machine.wake().map_or(SLEEP, until);
             match orders.recv_timeout(wait) {
                 Ok(order) => {
@@ -133,8 +133,7 @@ impl Lane {
     fn happened(&mut self, event: Event) -> anyhow::Result<()> {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            let now = Now { wall: now(), uptime: self.began.elapsed() };
-            for action in self.machine.on(event, now) {
+            for action in self.machine.on(event, clocks()) {
                 events.extend(self.act(action)?);
             }
         }
@@ -274,6 +273,10 @@ fn producer(shared: &Shared, name: &str) -> anyhow::Result<Transactional> {
             made => return made.with_context(|| format!("making the producer `{name}`")),
         }
     }
+}
+
+fn clocks() -> Now {
+    Now { wall: now(), uptime: uptime() }
 }
 
 fn phase(phase: &'static str, took: Duration) {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tributary_connectors::Catalog;
 use tributary_core::lane::Limits;
-use tributary_schemas::{framing::SchemaIds, time::Timestamp};
+use tributary_schemas::framing::SchemaIds;
 
 use self::{lane::Lane, router::Router};
 use crate::{
@@ -175,9 +175,4 @@ where
             answer => return Ok(answer?),
         }
     }
-}
-
-/// Now, in microseconds since 1970.
-fn now() -> Timestamp {
-    crate::clock::now()
 }

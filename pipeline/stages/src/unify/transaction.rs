@@ -127,7 +127,7 @@ pub(super) fn count(transaction: &Transaction) {
         }
     }
     ::metrics::histogram!(metrics::BATCH).record(messages);
-    let now = super::now();
+    let now = crate::clock::now();
     for received_at in transaction.received() {
         ::metrics::histogram!(metrics::NATIVE_SECONDS).record(now.since(received_at).as_secs_f64());
     }

@@ -158,6 +158,7 @@ async fn a_new_process_keeps_the_order_that_the_one_before_has_begun() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(feature = "services"), ignore = "takes half a minute: tests/run runs it")]
 async fn what_is_under_way_when_its_partition_goes_is_left_to_its_next_reader() {
     let world = World::new().await;
     let (url, mut inbox) = watch(|_| (200, Duration::from_secs(600))).await;
