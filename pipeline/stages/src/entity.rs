@@ -1,5 +1,9 @@
 //! The one writing function of an entity, used by control and by poll (design §8): compare-and-set in the store, then
 //! publish. What could not be published is registered, and a sweep repeats it.
+//!
+//! Each version of an account is an event. One that is still registered is announced before the next takes its place,
+//! by whoever makes the next: so none is skipped when its own maker has died, and at the worst it is told twice under one
+//! id. The compacted topics hold what there is: whoever has written there looks again whether it still is.
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,10 +38,14 @@ pub trait Entity: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
     fn version(&self) -> Version;
     /// Notes a change.
     fn touch(&mut self, version: Version, at: Timestamp);
+    /// The account that it is, if it is one: only accounts have events.
+    fn as_account(&self) -> Option<&Account> {
+        None
+    }
 }
 
 macro_rules! entity {
-    ($type:ty, $kind:expr, $project:ident) => {
+    ($type:ty, $kind:expr, $project:ident $(, $($more:item)*)?) => {
         impl Entity for $type {
             const KIND: Kind = $kind;
             fn reference(&self) -> EntityRef {
@@ -51,11 +59,19 @@ macro_rules! entity {
                 self.version = version;
                 self.updated_at = at;
             }
+            $($($more)*)?
         }
     };
 }
 entity!(Project, Kind::Project, id);
-entity!(Account, Kind::Account, project);
+entity!(
+    Account,
+    Kind::Account,
+    project,
+    fn as_account(&self) -> Option<&Account> {
+        Some(self)
+    }
+);
 entity!(Webhook, Kind::Webhook, project);
 entity!(ApiKey, Kind::ApiKey, project);
 
@@ -88,6 +104,19 @@ struct Document<T> {
     deleted: bool,
 }
 
+/// What was written to a compacted topic.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    version: Version,
+    deleted: bool,
+}
+
+impl Sent {
+    fn of<T: Entity>(document: &Document<T>) -> Self {
+        Self { version: document.entity.version(), deleted: document.deleted }
+    }
+}
+
 /// A write that was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
@@ -100,6 +129,9 @@ pub enum WriteError {
     /// Others change it all the time.
     #[error("changed by others at the same time: try again")]
     Contended,
+    /// The change before could not be announced: the broker is away, or refuses.
+    #[error("the change before this one has not been announced yet: try again")]
+    Unannounced(#[source] anyhow::Error),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -189,6 +221,7 @@ impl Writer {
             if entity == before {
                 return Ok(entity);
             }
+            self.announce_first(&before).await?;
             entity.touch(before.version() + 1, now());
             let document = Document { entity, deleted: false };
             match self.write(&document, Some(before.version())).await? {
@@ -207,6 +240,7 @@ impl Writer {
         for _ in 0..TRIES {
             let mut entity: T = self.get(project, id).await?.ok_or(WriteError::NotFound)?;
             let before = entity.version();
+            self.announce_first(&entity).await?;
             entity.touch(before + 1, now());
             let document = Document { entity, deleted: true };
             match self.write(&document, Some(before)).await? {
@@ -236,7 +270,7 @@ impl Writer {
         let stored = Stored { version, doc: serde_json::to_vec(document)? };
         let cas = self.store.put(&change.entity, expected, &stored).await?;
         if cas == Cas::Done
-            && let Err(error) = self.publish(&change).await
+            && let Err(error) = self.publish(&change, document).await
         {
             tracing::warn!(
                 entity = change.entity.id,
@@ -269,9 +303,13 @@ impl Writer {
             if age < UNDER_WAY {
                 continue;
             }
-            let made = self.store.get(&change.entity).await?.is_some_and(|it| it.version >= change.version);
-            if made {
-                self.publish(&change).await?;
+            let found = self.store.get(&change.entity).await?.filter(|it| it.version >= change.version);
+            if let Some(found) = found {
+                // A later one was not made before this one was announced.
+                if change.entity.kind == Kind::Account && found.version == change.version {
+                    self.announce(&serde_json::from_slice::<Document<Account>>(&found.doc)?).await?;
+                }
+                self.spread(&change).await?;
                 published += 1;
             } else if age > NEVER_MADE {
                 self.store.published(&change).await?;
@@ -280,68 +318,85 @@ impl Writer {
         Ok(published)
     }
 
-    /// Publishes an entity as it is now, and notes that `change` is published.
-    async fn publish(&self, change: &Unpublished) -> anyhow::Result<()> {
-        let entity = &change.entity;
-        let gone = match entity.kind {
-            Kind::Account => self.publish_account(entity).await?,
-            Kind::Webhook => self.publish_wanted(entity, |webhook: Webhook| Wanted::Webhook(webhook)).await?,
-            Kind::Project => self.publish_wanted(entity, |project: Project| Wanted::Project(project)).await?,
-            Kind::ApiKey => self
-                .read::<ApiKey>(entity)
-                .await?
-                .filter(|found| found.deleted)
-                .map(|found| found.entity.version),
-        };
-        self.store.published(change).await?;
-        if let Some(version) = gone {
-            // Lost races mean that somebody else removed it.
-            let _ = self.store.delete(entity, version).await?;
+    async fn publish<T: Entity>(&self, change: &Unpublished, document: &Document<T>) -> anyhow::Result<()> {
+        self.announce(document).await?;
+        self.spread(change).await
+    }
+
+    /// Announces a version that may not have been, before there is a next one.
+    async fn announce_first<T: Entity>(&self, version: &T) -> Result<(), WriteError> {
+        if version.as_account().is_none()
+            || !self.store.is_registered(&version.reference(), version.version()).await?
+        {
+            return Ok(());
         }
-        Ok(())
+        let document = Document { entity: version.clone(), deleted: false };
+        self.announce(&document).await.map_err(WriteError::Unannounced)
     }
 
-    async fn publish_wanted<T: Entity>(
-        &self,
-        entity: &EntityRef,
-        wanted: impl FnOnce(T) -> Wanted,
-    ) -> anyhow::Result<Option<Version>> {
-        let topic = self.topics.control_webhooks();
-        let Some(Document { entity: found, deleted }) = self.read::<T>(entity).await? else {
-            return Ok(None);
-        };
-        let version = found.version();
-        let payload = if deleted { None } else { Some(serde_json::to_vec(&wanted(found))?) };
-        self.send(topic, &entity.id, payload, Vec::new()).await?;
-        Ok(deleted.then_some(version))
-    }
-
-    async fn publish_account(&self, entity: &EntityRef) -> anyhow::Result<Option<Version>> {
-        let Some(Document { entity: account, deleted }) = self.read::<Account>(entity).await? else {
-            return Ok(None);
-        };
-        let action = match (deleted, account.version) {
+    /// Writes the event of an account's version.
+    async fn announce<T: Entity>(&self, document: &Document<T>) -> anyhow::Result<()> {
+        let Some(account) = document.entity.as_account() else { return Ok(()) };
+        let action = match (document.deleted, account.version) {
             (true, _) => Action::Deleted,
             (false, 1) => Action::Created,
             (false, _) => Action::Updated,
         };
-        let event = event(&account, action)?;
+        let event = event(account, action)?;
         let payload = framing::encode(&event, SchemaIds::default())?;
         let topic = self.topics.unified(Resource::Account, &account.project);
-        self.send(topic, &entity.id, Some(payload), framing::headers(&event)).await?;
-        let payload = if deleted { None } else { Some(serde_json::to_vec(&account)?) };
-        self.send(self.topics.control_accounts(), &entity.id, payload, Vec::new()).await?;
-        if deleted {
-            let source = Source {
-                project: account.project.clone(),
-                account: account.id.clone(),
-                provider: account.provider.clone(),
+        let headers = framing::headers(&event);
+        Ok(self.send(topic, account.id.as_str(), Some(payload), headers).await?)
+    }
+
+    /// Writes an entity as it is to its compacted topic, and notes that `change` is published.
+    async fn spread(&self, change: &Unpublished) -> anyhow::Result<()> {
+        let entity = &change.entity;
+        let gone = loop {
+            let sent = match entity.kind {
+                Kind::Account => self.spread_account(entity).await?,
+                Kind::Webhook => self.spread_wanted(entity, Wanted::Webhook).await?,
+                Kind::Project => self.spread_wanted(entity, Wanted::Project).await?,
+                Kind::ApiKey => self.read::<ApiKey>(entity).await?.as_ref().map(Sent::of),
             };
-            let forget = codec::encode(&Snapshot::Forget(source));
-            self.send(self.topics.poll_snapshots(), &entity.id, Some(forget), Vec::new()).await?;
-            self.store.delete_poll_states(&account.id).await?;
+            // Another may have set and sent a later one between our reading and our writing.
+            if self.store.get(entity).await?.map(|found| found.version) == sent.map(|sent| sent.version) {
+                break sent.filter(|sent| sent.deleted);
+            }
+        };
+        self.store.published(change).await?;
+        if let Some(gone) = gone {
+            // Lost races mean that somebody else removed it.
+            let _ = self.store.delete(entity, gone.version).await?;
         }
-        Ok(deleted.then_some(account.version))
+        Ok(())
+    }
+
+    async fn spread_wanted<T: Entity>(
+        &self,
+        entity: &EntityRef,
+        wanted: impl FnOnce(T) -> Wanted,
+    ) -> anyhow::Result<Option<Sent>> {
+        let Some(document) = self.read::<T>(entity).await? else { return Ok(None) };
+        let sent = Sent::of(&document);
+        let payload = if sent.deleted { None } else { Some(serde_json::to_vec(&wanted(document.entity))?) };
+        self.send(self.topics.control_webhooks(), &entity.id, payload, Vec::new()).await?;
+        Ok(Some(sent))
+    }
+
+    async fn spread_account(&self, entity: &EntityRef) -> anyhow::Result<Option<Sent>> {
+        let Some(document) = self.read::<Account>(entity).await? else { return Ok(None) };
+        let (sent, account) = (Sent::of(&document), document.entity);
+        let payload = if sent.deleted { None } else { Some(serde_json::to_vec(&account)?) };
+        self.send(self.topics.control_accounts(), &entity.id, payload, Vec::new()).await?;
+        if sent.deleted {
+            let Account { project, id: account, provider, .. } = account;
+            let forget = Snapshot::Forget(Source { project, account: account.clone(), provider });
+            let forget = Some(codec::encode(&forget));
+            self.send(self.topics.poll_snapshots(), &entity.id, forget, Vec::new()).await?;
+            self.store.delete_poll_states(&account).await?;
+        }
+        Ok(Some(sent))
     }
 
     async fn send(

@@ -72,6 +72,10 @@ impl From<WriteError> for HttpError {
         match error {
             WriteError::NotFound => Self::not_found("not found"),
             WriteError::Exists | WriteError::Contended => Self::conflict(error.to_string()),
+            WriteError::Unannounced(_) => {
+                tracing::warn!(error = format!("{:#}", anyhow::Error::from(error)), "announcing");
+                Self::unavailable("the broker is away: try again")
+            }
             WriteError::Store(error) => error.into(),
             WriteError::Broken(error) => {
                 tracing::error!(%error, "an entity that can't be read");

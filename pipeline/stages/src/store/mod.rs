@@ -258,6 +258,9 @@ pub trait ControlStore: Send + Sync {
     /// Notes that a change was published, or never made.
     async fn published(&self, change: &Unpublished) -> Result<(), StoreError>;
 
+    /// Whether a change of an entity to this version may not have been published.
+    async fn is_registered(&self, entity: &EntityRef, version: Version) -> Result<bool, StoreError>;
+
     /// Changes that may not have been published.
     async fn unpublished(&self) -> Result<Vec<Unpublished>, StoreError>;
 

@@ -3,14 +3,21 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tributary_schemas::{entity::Project, observation::NativePayload, time::Timestamp};
+use tributary_schemas::{
+    entity::{Account, Project},
+    id::Sequence,
+    observation::NativePayload,
+    resource::Resource,
+    time::Timestamp,
+};
 use tributary_stages::{
     clock::now,
-    entity::{Entity, Writer},
+    entity::{Entity, WriteError},
+    secret::KeyRing,
     store::{Cas, EntityRef, Stored, Unpublished},
 };
 
-use crate::deployment::{Deployment, Reader};
+use crate::deployment::{Deployment, Reader, account};
 
 fn project() -> Project {
     Project {
@@ -42,7 +49,7 @@ async fn change(deployment: &Deployment, entity: &EntityRef, version: u64, at: T
     if died == Died::Set {
         let mut doc: Value =
             serde_json::from_slice(&control.get(entity).await.unwrap().unwrap().doc).unwrap();
-        (doc["version"], doc["name"]) = (version.into(), version.to_string().into());
+        doc["version"] = version.into();
         let stored = Stored { version, doc: serde_json::to_vec(&doc).unwrap() };
         assert_eq!(control.put(entity, Some(version - 1), &stored).await.unwrap(), Cas::Done);
     }
@@ -57,11 +64,7 @@ async fn published(reader: &mut Reader) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sweep_publishes_what_the_dead_had_set_and_leaves_alone_what_is_under_way() {
     let deployment = Deployment::new("sweep").await;
-    let writer = Writer::new(
-        deployment.stores.control.clone(),
-        deployment.publisher.clone(),
-        deployment.cluster.topics().clone(),
-    );
+    let writer = deployment.writer();
     let project = writer.create(project()).await.unwrap();
     let entity = project.reference();
     let mut reader = deployment.reader(deployment.cluster.topics().control_webhooks());
@@ -91,4 +94,40 @@ async fn the_sweep_publishes_what_the_dead_had_set_and_leaves_alone_what_is_unde
     assert_eq!(writer.sweep().await.unwrap(), 0);
     let open = deployment.stores.control.unpublished().await.unwrap();
     assert_eq!(open.iter().map(|change| change.version).collect::<Vec<_>>(), [4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_version_of_an_account_is_an_event_though_its_maker_died_before_it_said_so() {
+    let deployment = Deployment::new("versions").await;
+    let writer = deployment.writer();
+    let keys = KeyRing::parse(&KeyRing::generate()).unwrap();
+    let (id, project) = ("versions".parse().unwrap(), "p".parse().unwrap());
+    let account = writer.create(account(&id, &project, &keys, String::new())).await.unwrap();
+    let entity = account.reference();
+    let mut reader = deployment.unified(Resource::Account);
+    let relabel = async |label: &str| {
+        let relabel = |account: &mut Account| -> Result<(), WriteError> {
+            account.label = Some(label.to_owned());
+            Ok(())
+        };
+        writer.update(&project, id.as_str(), relabel).await.unwrap()
+    };
+
+    // Another change comes before the sweep …
+    change(&deployment, &entity, 2, now(), Died::Set).await;
+    assert_eq!(relabel("three").await.version, 3);
+    // … a loser's registration of what was announced is no harm but a repetition, under the same id …
+    change(&deployment, &entity, 3, now(), Died::Registered).await;
+    assert_eq!(relabel("four").await.version, 4);
+    // … and the last one is the sweep's.
+    change(&deployment, &entity, 5, now().minus(Duration::from_secs(60)), Died::Set).await;
+    assert_eq!(writer.sweep().await.unwrap(), 1);
+
+    let mut ids = std::collections::BTreeSet::new();
+    for (sequence, repeated) in [(1, false), (2, false), (3, false), (3, true), (4, false), (5, false)] {
+        let event = reader.event().await;
+        assert_eq!(event.sequence, Sequence(sequence));
+        assert_eq!(event.previous_sequence, (sequence > 1).then_some(Sequence(sequence - 1)));
+        assert_eq!(ids.insert(event.event_id), !repeated, "{sequence}");
+    }
 }

@@ -1,6 +1,6 @@
 //! A deployment of a test's own on the shared services: a prefix for its topics, a keyspace for its state.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use scylla::{
     client::session_builder::SessionBuilder,
@@ -9,15 +9,20 @@ use scylla::{
 use tokio_util::sync::CancellationToken;
 use tributary_connectors::Catalog;
 use tributary_schemas::{
+    entity::{Account, AccountStatus, NativeWebhook},
     event::UnifiedEvent,
     framing::{self, SchemaIds},
+    id::{AccountId, ProjectId},
     resource::Resource,
+    time::Timestamp,
 };
 use tributary_stages::{
+    entity::Writer,
     kafka::{
         Cluster, Config as KafkaConfig, From, Group, GroupConfig, GroupEvent, Incoming, Outgoing, Publisher,
         topics::{self, Overrides},
     },
+    secret::{Field, KeyRing, Secret},
     store::{Config as StoreConfig, StateStore, Stores, cql},
     unify::{self, Unify},
 };
@@ -41,6 +46,35 @@ pub(crate) async fn keyspace(name: &str) -> cql::Config {
     };
     cql::migrate::apply(&config).await.unwrap();
     config
+}
+
+/// An account of the demo provider.
+pub(crate) fn account(id: &AccountId, project: &ProjectId, keys: &KeyRing, url: String) -> Account {
+    let seal = |field: Field, secret: Secret| keys.seal(&field.of(id), &secret).unwrap();
+    let at = Timestamp::from_micros(0);
+    Account {
+        id: id.clone(),
+        project: project.clone(),
+        version: 0,
+        provider: "demo".parse().unwrap(),
+        status: AccountStatus::Active,
+        status_reasons: Vec::new(),
+        label: None,
+        origin_owner_id: None,
+        origin_owner_name: None,
+        origin_username: None,
+        setup: BTreeMap::from([("base_url".to_owned(), url)]),
+        credentials: seal(Field::Credentials, Secret::new(r#"{"token":"t"}"#)),
+        hash_key: seal(Field::HashKey, Secret::random(32)),
+        native: NativeWebhook {
+            token_hash: id.to_string(),
+            token: seal(Field::NativeToken, Secret::new("t")),
+            secrets: Vec::new(),
+        },
+        schedules: BTreeMap::new(),
+        created_at: at,
+        updated_at: at,
+    }
 }
 
 pub(crate) struct Deployment {
@@ -83,6 +117,10 @@ impl Deployment {
         let stores = Stores::open(&StoreConfig::Cql(keyspace.clone())).await.unwrap();
         let publisher = Publisher::new(&cluster, "test").unwrap();
         Self { keyspace, cluster, stores, publisher }
+    }
+
+    pub(crate) fn writer(&self) -> Writer {
+        Writer::new(self.stores.control.clone(), self.publisher.clone(), self.cluster.topics().clone())
     }
 
     /// Starts unify as instance `instance`.

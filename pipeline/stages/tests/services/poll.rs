@@ -21,12 +21,11 @@ use tributary_core::{
     schedule::PollState,
 };
 use tributary_schemas::{
-    entity::{Account, AccountStatus, NativeWebhook, Project, TopicWish},
+    entity::{Account, AccountStatus, Project, TopicWish},
     id::AccountId,
     observation::NativePayload,
     resource::Resource,
     state::Bucket,
-    time::Timestamp,
 };
 use tributary_stages::{
     control::create_project,
@@ -34,10 +33,10 @@ use tributary_stages::{
     entity::Writer,
     kafka::LogReader,
     poll::{Config, Poll},
-    secret::{Field, KeyRing, Secret},
+    secret::KeyRing,
 };
 
-use crate::deployment::{Deployment, PATIENCE, Running, unique};
+use crate::deployment::{Deployment, PATIENCE, Running, account, unique};
 
 /// Speaks as `connectors/definitions/demo` says.
 #[derive(Clone, Default)]
@@ -99,9 +98,8 @@ impl World {
     async fn new(name: &str) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let deployment = Deployment::new(name).await;
-        let (store, topics) = (deployment.stores.control.clone(), deployment.cluster.topics().clone());
-        let writer = Writer::new(store.clone(), deployment.publisher.clone(), topics);
-        let project = create_project(&writer, &*store, name).await.unwrap().project;
+        let writer = deployment.writer();
+        let project = create_project(&writer, &*deployment.stores.control, name).await.unwrap().project;
         let keys = Arc::new(KeyRing::parse(&KeyRing::generate()).unwrap());
         Self { deployment, provider: Provider::default(), writer, keys, project }
     }
@@ -133,31 +131,7 @@ impl World {
     async fn link(&self) -> AccountId {
         let url = self.provider.serve().await;
         let id: AccountId = unique("a").parse().unwrap();
-        let seal = |field: Field, secret: Secret| self.keys.seal(&field.of(&id), &secret).unwrap();
-        let at = Timestamp::from_micros(0);
-        let account = Account {
-            project: self.project.id.clone(),
-            version: 0,
-            provider: "demo".parse().unwrap(),
-            status: AccountStatus::Active,
-            status_reasons: Vec::new(),
-            label: None,
-            origin_owner_id: None,
-            origin_owner_name: None,
-            origin_username: None,
-            setup: BTreeMap::from([("base_url".to_owned(), url)]),
-            credentials: seal(Field::Credentials, Secret::new(r#"{"token":"t"}"#)),
-            hash_key: seal(Field::HashKey, Secret::random(32)),
-            native: NativeWebhook {
-                token_hash: id.to_string(),
-                token: seal(Field::NativeToken, Secret::new("t")),
-                secrets: Vec::new(),
-            },
-            schedules: BTreeMap::new(),
-            created_at: at,
-            updated_at: at,
-            id: id.clone(),
-        };
+        let account = account(&id, &self.project.id, &self.keys, url);
         assert_eq!(self.project.native_payload, NativePayload::Full);
         self.writer.create(account).await.unwrap();
         id

@@ -213,6 +213,9 @@ async fn changes_stay_registered_until_published(store: &dyn ControlStore) {
         store.register(change).await.unwrap();
     }
     store.published(&changes[0]).await.unwrap();
+    for (version, registered) in [(1, false), (2, true), (3, false)] {
+        assert_eq!(store.is_registered(&entity, version).await.unwrap(), registered, "version {version}");
+    }
     let open = store.unpublished().await.unwrap();
     assert_eq!(open.into_iter().filter(|it| it.entity == entity).collect::<Vec<_>>(), changes[1..]);
     store.published(&changes[1]).await.unwrap();

@@ -37,6 +37,7 @@ pub(super) struct Statements {
     delete: PreparedStatement,
     register: PreparedStatement,
     unregister: PreparedStatement,
+    is_registered: PreparedStatement,
     registered: PreparedStatement,
     find: PreparedStatement,
     index: PreparedStatement,
@@ -75,6 +76,10 @@ impl Statements {
             .await?,
             unregister: prepare(
                 "DELETE FROM unpublished WHERE shard = ? AND kind = ? AND project = ? AND id = ? AND version = ?",
+            )
+            .await?,
+            is_registered: prepare(
+                "SELECT version FROM unpublished WHERE shard = ? AND kind = ? AND project = ? AND id = ? AND version = ?",
             )
             .await?,
             registered: prepare(
@@ -162,13 +167,24 @@ impl ControlStore for CqlStore {
     }
 
     async fn register(&self, change: &Unpublished) -> Result<(), StoreError> {
-        let mut values = change_values(change);
+        let mut values = change_values(&change.entity, change.version);
         values.push(CqlValue::BigInt(change.registered_at.as_micros()));
         self.run("registering a change", &self.control.register, values).await
     }
 
     async fn published(&self, change: &Unpublished) -> Result<(), StoreError> {
-        self.run("noting a published change", &self.control.unregister, change_values(change)).await
+        self.run(
+            "noting a published change",
+            &self.control.unregister,
+            change_values(&change.entity, change.version),
+        )
+        .await
+    }
+
+    async fn is_registered(&self, entity: &EntityRef, version: Version) -> Result<bool, StoreError> {
+        let values = change_values(entity, version);
+        let rows = self.rows("looking for a change", &self.control.is_registered, values).await?;
+        Ok(rows.rows_num() > 0)
     }
 
     async fn unpublished(&self) -> Result<Vec<Unpublished>, StoreError> {
@@ -408,10 +424,10 @@ fn stored_values(stored: &Stored) -> [CqlValue; 2] {
     [big(stored.version), CqlValue::Blob(stored.doc.clone())]
 }
 
-fn change_values(change: &Unpublished) -> Vec<CqlValue> {
-    let [kind, project, id] = entity_values(&change.entity);
-    let shard = change.entity.id.bytes().fold(0, |sum, byte| (sum * 31 + i32::from(byte)) % SHARDS);
-    vec![CqlValue::Int(shard), kind, project, id, big(change.version)]
+fn change_values(entity: &EntityRef, version: Version) -> Vec<CqlValue> {
+    let [kind, project, id] = entity_values(entity);
+    let shard = entity.id.bytes().fold(0, |sum, byte| (sum * 31 + i32::from(byte)) % SHARDS);
+    vec![CqlValue::Int(shard), kind, project, id, big(version)]
 }
 
 fn big(version: Version) -> CqlValue {

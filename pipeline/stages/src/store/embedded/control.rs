@@ -60,11 +60,15 @@ impl ControlStore for EmbeddedStore {
 
     async fn register(&self, change: &Unpublished) -> Result<(), StoreError> {
         let at = change.registered_at.as_micros().to_be_bytes();
-        self.control.insert(unpublished_place(change), at).map_err(away)
+        self.control.insert(unpublished_place(&change.entity, change.version), at).map_err(away)
     }
 
     async fn published(&self, change: &Unpublished) -> Result<(), StoreError> {
-        self.control.remove(unpublished_place(change)).map_err(away)
+        self.control.remove(unpublished_place(&change.entity, change.version)).map_err(away)
+    }
+
+    async fn is_registered(&self, entity: &EntityRef, version: Version) -> Result<bool, StoreError> {
+        self.control.contains_key(unpublished_place(entity, version)).map_err(away)
     }
 
     async fn unpublished(&self) -> Result<Vec<Unpublished>, StoreError> {
@@ -218,9 +222,9 @@ fn poll_place(account: &AccountId, resource: &str) -> Vec<u8> {
     key(&[b"poll", account.as_str().as_bytes(), resource.as_bytes()])
 }
 
-fn unpublished_place(change: &Unpublished) -> Vec<u8> {
-    let EntityRef { kind, project, id } = &change.entity;
-    let version = change.version.to_string();
+fn unpublished_place(entity: &EntityRef, version: Version) -> Vec<u8> {
+    let EntityRef { kind, project, id } = entity;
+    let version = version.to_string();
     let parts = [kind.name().as_bytes(), project.as_str().as_bytes(), id.as_bytes(), version.as_bytes()];
     key(&[b"unpublished", &key(&parts)])
 }
