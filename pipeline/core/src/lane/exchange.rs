@@ -9,10 +9,14 @@ use tributary_schemas::{
 
 use super::{
     gathering::Received,
+    ledger::Ledger,
     plan::{Message, Plan},
     recovery::Loss,
 };
-use crate::cells::{Cell, Want};
+use crate::{
+    cells::{Cell, Want},
+    guard::{Guard, holds},
+};
 
 /// What happened. An answer that comes late, or for an assignment that is over, changes nothing.
 #[derive(Debug)]
@@ -216,6 +220,20 @@ pub struct Part {
 }
 
 impl Part {
+    /// What was decided of a partition, with the offsets of both twins: the broker forgets a twin's that nobody commits, and
+    /// what is kept beside them must be the same.
+    pub(super) fn of(ledger: &Ledger, plan: Plan) -> Self {
+        let (native, snapshots) = plan.next;
+        let both = [(Twin::Native, native), (Twin::Snapshots, snapshots)];
+        let moved = |(twin, next): &(Twin, i64)| {
+            let before = InputPosition { twin: *twin, partition: ledger.partition(), offset: *next - 1 };
+            ledger.accepts(before, ledger.epoch())
+        };
+        let offsets =
+            both.into_iter().filter(|twin| holds(Guard::BothTwinsMetadata) || moved(twin)).collect();
+        Self { partition: ledger.partition(), epoch: ledger.epoch(), plan, offsets }
+    }
+
     /// Whether a message is among those decided.
     pub(super) fn decides(&self, position: InputPosition) -> bool {
         let (native, snapshots) = self.plan.next;
