@@ -2,7 +2,10 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tributary_schemas::resource::{EventName, Resource};
+use tributary_schemas::{
+    resource::{EventName, Resource},
+    time::Timestamp,
+};
 
 use crate::{
     Connector, conformance,
@@ -55,6 +58,8 @@ struct RequestExample {
 struct EventExample {
     event: EventName,
     id: String,
+    /// When it happened, by the provider's clock.
+    at: Option<Timestamp>,
     /// Fields that its `event_data` must have.
     #[serde(default)]
     data: Map<String, Value>,
@@ -121,6 +126,10 @@ impl RequestExample {
             if let Some(data) = &found.event_data {
                 conformance::check_record(found.resource, data)
                     .map_err(|why| format!("{}: {why}", expected.event))?;
+            }
+            if let Some(at) = expected.at.filter(|at| Some(*at) != found.occurred_at) {
+                let occurred = found.occurred_at.map_or("none".into(), |at| at.to_string());
+                return Err(format!("{}: at: expected {at}, found {occurred}", expected.event));
             }
             holds(&expected.data, found.event_data.as_ref())
                 .map_err(|why| format!("{}: {why}", expected.event))?;

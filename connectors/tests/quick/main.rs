@@ -147,3 +147,19 @@ fn an_example_whose_record_breaks_its_unified_model_is_told_what_was_expected() 
         assert_eq!(found, expected("hris_employees.created"), "{field}");
     }
 }
+
+#[test]
+fn an_example_whose_event_happened_at_another_time_is_told_when() {
+    let definition = telling("ats_job_postings", "record", "title: .title")
+        .replace("each: .records", "each: .records, at: .at");
+    let connector = Connector::read("x", &definition).unwrap();
+    let check = |at: &str| {
+        let body = "{\"at\": \"2026-11-01T10:00:00Z\", \"records\": [{\"id\": 1}]}";
+        let event = format!("{{ event: ats_job_postings.created, id: '1', at: '{at}' }}");
+        let example = format!("{{ shows: it, request: {{ body: '{body}', events: [{event}] }} }}");
+        example::check(&connector, "x.yaml", &example).err().map(|error| error.to_string())
+    };
+    assert_eq!(check("2026-11-01T11:00:00+01:00"), None);
+    let said = check("2026-11-01T11:00:00Z").unwrap();
+    assert!(said.contains("at: expected 2026-11-01T11:00:00.000Z, found"), "{said}");
+}
