@@ -1,26 +1,83 @@
 //! The definitions that ship: each compiles, and its examples hold.
 #![expect(clippy::disallowed_methods, reason = "a test reads the files that ship")]
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, io, path::Path};
 
+use serde::Deserialize;
+use serde_json::Value;
 use tributary_connectors::{Catalog, Connector, example};
+use tributary_schemas::resource::{EventName, Resource};
+
+/// The examples beside a connector's definition: file and text.
+fn examples(connector: &Connector) -> io::Result<Vec<(String, String)>> {
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("definitions").join(connector.name()).join("examples");
+    let read = |entry: io::Result<fs::DirEntry>| {
+        let file = entry?.path();
+        Ok((file.display().to_string(), fs::read_to_string(&file)?))
+    };
+    fs::read_dir(folder)?.map(read).collect()
+}
 
 #[test]
 fn every_example_holds() {
-    let catalog = Catalog::built_in().unwrap();
-    for connector in catalog.iter() {
-        let folder =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("definitions").join(connector.name()).join("examples");
-        let mut examples = 0;
-        for entry in fs::read_dir(&folder).unwrap() {
-            let file = entry.unwrap().path();
-            let text = fs::read_to_string(&file).unwrap();
-            example::check(connector, &file.display().to_string(), &text)
-                .unwrap_or_else(|error| panic!("{error}"));
-            examples += 1;
+    for connector in Catalog::built_in().unwrap().iter() {
+        for (file, text) in examples(connector).unwrap() {
+            example::check(connector, &file, &text).unwrap_or_else(|error| panic!("{error}"));
         }
-        assert!(examples > 0, "{} has no examples", connector.name());
     }
+}
+
+/// What an example is of, read as far as it takes to see what has one.
+#[derive(Deserialize)]
+struct Exercised {
+    page: Option<PageOf>,
+    request: Option<RequestOf>,
+}
+
+#[derive(Deserialize)]
+struct PageOf {
+    resource: Resource,
+    records: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+struct RequestOf {
+    events: Vec<EventOf>,
+}
+
+#[derive(Deserialize)]
+struct EventOf {
+    event: EventName,
+}
+
+#[test]
+fn every_polled_resource_and_every_native_event_has_an_example() {
+    let mut missing = Vec::new();
+    for connector in Catalog::built_in().unwrap().iter() {
+        let mut pages = BTreeSet::new();
+        let mut events = BTreeSet::new();
+        for (file, text) in examples(connector).unwrap() {
+            let example: Exercised =
+                serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"));
+            pages.extend(example.page.filter(|page| !page.records.is_empty()).map(|page| page.resource));
+            events.extend(
+                example.request.into_iter().flat_map(|request| request.events).map(|event| event.event),
+            );
+        }
+        for (resource, _) in connector.polled_resources() {
+            if !pages.contains(&resource) {
+                missing.push(format!("{}: a page of {resource}", connector.name()));
+            }
+        }
+        for (resource, action) in connector.native().into_iter().flat_map(|native| native.tells()) {
+            let event = EventName { resource, action };
+            if !events.contains(&event) {
+                missing.push(format!("{}: a request that means {event}", connector.name()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no example shows\n{}", missing.join("\n"));
 }
 
 #[test]
