@@ -10,6 +10,7 @@ mod poll;
 mod unify;
 
 use deployment::{env, keyspace};
+use scylla::client::session_builder::SessionBuilder;
 use tributary_stages::store::{Config, Stores, cql};
 
 #[tokio::test]
@@ -17,6 +18,16 @@ async fn the_cql_stores_keep_their_promises() {
     let config = keyspace("store").await;
     assert!(cql::migrate::apply(&config).await.unwrap().is_empty(), "applying again changes nothing");
     store::all(&Stores::open(&Config::Cql(config)).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_migration_that_was_made_and_not_noted_is_no_obstacle() {
+    let config = keyspace("unnoted").await;
+    let session = SessionBuilder::new().known_nodes(&config.hosts).build().await.unwrap();
+    session.query_unpaged(format!("TRUNCATE {}.migrations", config.keyspace), ()).await.unwrap();
+    let applied = cql::migrate::apply(&config).await.unwrap();
+    assert_eq!(applied.first(), Some(&"001_state"));
+    assert!(cql::migrate::apply(&config).await.unwrap().is_empty());
 }
 
 #[tokio::test]

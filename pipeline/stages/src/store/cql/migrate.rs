@@ -1,7 +1,9 @@
 //! The schema: the files of `ops/cql`, applied in order, each once.
 
+use std::time::Duration;
+
 use anyhow::{Context, bail};
-use scylla::client::session::Session;
+use scylla::{client::session::Session, statement::unprepared::Statement};
 
 use super::{Config, connect};
 
@@ -12,6 +14,9 @@ const MIGRATIONS: [(i32, &str, &str); 4] = [
     (3, "003_registered", include_str!("../../../../../ops/cql/003_registered.cql")),
     (4, "004_held", include_str!("../../../../../ops/cql/004_held.cql")),
 ];
+
+/// How long a change of the schema may take: every node takes part in it.
+const CHANGE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Makes the keyspace and brings it to this release's schema. Repeatable; gives the names of what was applied.
 ///
@@ -68,10 +73,21 @@ async fn applied(session: &Session, keyspace: &str) -> anyhow::Result<Vec<i32>> 
     Ok(numbers.collect::<Result<_, _>>()?)
 }
 
-async fn run(session: &Session, statement: &str) -> anyhow::Result<()> {
-    session.query_unpaged(statement, ()).await?;
+async fn run(session: &Session, text: &str) -> anyhow::Result<()> {
+    let mut statement = Statement::new(text);
+    statement.set_request_timeout(Some(CHANGE_LIMIT));
+    match session.query_unpaged(statement, ()).await {
+        // An earlier run got this far, and did not come to note it.
+        Err(error) if text.starts_with("ALTER TABLE") && is_there(&error.to_string()) => {}
+        done => drop(done?),
+    }
     session.await_schema_agreement().await?;
     Ok(())
+}
+
+/// Whether an error says that a column that was to be added is there, as Cassandra or as ScyllaDB puts it.
+fn is_there(error: &str) -> bool {
+    error.contains("already exists") || error.contains("existing column")
 }
 
 /// The statements of a file: comment lines left out, cut at semicolons.
