@@ -79,7 +79,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Some(result) = shutdown.run_until_cancelled(setting_up).await {
         result?;
     }
-    world.spawn(provider.live(Duration::from_millis(700), shutdown.clone()));
+    world.spawn(provider.live(Duration::from_millis(500), shutdown.clone()));
 
     let enough = wait(&inbox, arguments.deliveries, &shutdown, &mut stages, &mut world).await;
     shutdown.cancel();

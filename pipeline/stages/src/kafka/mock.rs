@@ -4,7 +4,7 @@
 //! committed in transactions are not kept, topics hold 5 MB a partition and are never compacted, and there is no
 //! admin API.
 
-use std::sync::mpsc;
+use std::{sync::mpsc, time::Duration};
 
 use anyhow::Context;
 use rdkafka::mocking::MockCluster;
@@ -51,6 +51,9 @@ fn start(
 ) -> anyhow::Result<MockCluster<'static, rdkafka::producer::DefaultProducerContext>> {
     let cluster = MockCluster::new(1).context("making the mock cluster")?;
     for topic in topics {
+        // Its thread answers, then throws away what has woken it: a request that comes between the two is found only when
+        // the thread wakes by itself, up to a second later.
+        std::thread::sleep(Duration::from_millis(1));
         cluster.create_topic(topic, partitions, 1).with_context(|| format!("creating `{topic}`"))?;
     }
     Ok(cluster)
