@@ -3,9 +3,9 @@
 //! Time comes in as a value, and so does everything else that a decision needs.
 
 pub mod address;
-pub mod breaker;
 pub mod cells;
 pub mod decide;
+pub mod deliver;
 pub mod guard;
 pub mod lane;
 mod merge;
@@ -13,8 +13,5 @@ pub mod note;
 pub mod observe;
 pub mod ranges;
 pub mod rejection;
-pub mod retry;
 pub mod scan;
 pub mod schedule;
-pub mod sign;
-pub mod subscription;

@@ -4,7 +4,7 @@ use std::{io::Read, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::Subcommand;
-use tributary_core::sign;
+use tributary_core::deliver::sign;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

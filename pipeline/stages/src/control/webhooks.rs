@@ -9,7 +9,7 @@ use axum::{
 };
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
-use tributary_core::sign;
+use tributary_core::deliver::sign;
 use tributary_schemas::{
     entity::{Ordering, RecordType, Sealed, SecretRole, Webhook, WebhookSecret, WebhookStatus},
     id::{AccountId, ProviderId, WebhookId},

@@ -8,7 +8,7 @@ use std::{
 use rand::Rng;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tributary_core::{
+use tributary_core::deliver::{
     breaker::{Permit, Prospect},
     retry::{Ended, Verdict, after},
 };

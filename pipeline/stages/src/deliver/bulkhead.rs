@@ -13,7 +13,7 @@ use governor::{
     clock::{Clock, DefaultClock},
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tributary_core::breaker::Breaker;
+use tributary_core::deliver::breaker::Breaker;
 use tributary_schemas::{entity::Webhook, id::WebhookId};
 
 use super::Config;

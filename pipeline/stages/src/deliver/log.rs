@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use anyhow::Context;
-use tributary_core::sign;
+use tributary_core::deliver::sign;
 use tributary_schemas::{
     delivery::{Attempt, AttemptOutcome, Delivery},
     time::Timestamp,

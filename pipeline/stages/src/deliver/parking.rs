@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use tributary_core::retry::behind;
+use tributary_core::deliver::retry::behind;
 use tributary_schemas::{
     codec,
     delivery::Delivery,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder};
-use tributary_core::{retry::Ended, sign};
+use tributary_core::deliver::{retry::Ended, sign};
 use tributary_schemas::{body, delivery::Delivery, time::Timestamp};
 
 use super::subscribers::Subscriber;

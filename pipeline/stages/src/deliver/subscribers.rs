@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context;
-use tributary_core::subscription::wants;
+use tributary_core::deliver::interest::wants;
 use tributary_schemas::{
     entity::{SecretRole, Wanted, Webhook},
     event::UnifiedEvent,

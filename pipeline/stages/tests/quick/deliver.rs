@@ -2,7 +2,7 @@
 
 use axum::response::IntoResponse;
 use http::StatusCode;
-use tributary_core::sign;
+use tributary_core::deliver::sign;
 use tributary_schemas::{
     delivery::AttemptOutcome,
     entity::{Webhook, WebhookStatus},
