@@ -33,6 +33,11 @@ impl HttpError {
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
+    /// 405: the path is there, and takes other methods (`Allow`).
+    pub fn method_not_allowed() -> Self {
+        let message = "this path does not take the method: see the header `allow`";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    }
     /// 409: others were quicker.
     pub fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", message)

@@ -49,6 +49,7 @@ pub(super) fn router(shared: App) -> Router {
         .route("/subjects/{*rest}", get(registry))
         .route("/schemas/{*rest}", get(registry))
         .fallback(|| async { HttpError::not_found("no such path: see contract §5") })
+        .method_not_allowed_fallback(|| async { HttpError::method_not_allowed() })
         .layer(middleware::from_fn(count))
         .with_state(shared)
 }

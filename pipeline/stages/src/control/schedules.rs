@@ -110,6 +110,9 @@ pub(super) async fn put(
     Ok(Json(shown(&app, &account, resource).await?))
 }
 
+/// The longest interval (contract §5).
+const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+
 /// The floors of design §5: 5 minutes with a time filter, an hour without.
 fn check(connector: &Connector, resource: Resource, schedule: Schedule) -> Result<(), HttpError> {
     let shortest = connector.shortest_interval(resource);
@@ -117,10 +120,10 @@ fn check(connector: &Connector, resource: Resource, schedule: Schedule) -> Resul
         ("interval", schedule.interval, shortest),
         ("full_interval", schedule.full_interval, Duration::from_secs(3_600)),
     ] {
-        if given.is_some_and(|given| given < floor) {
-            let floor = floor.as_secs();
+        if given.is_some_and(|given| given < floor || given > LONGEST) {
+            let (floor, longest) = (floor.as_secs(), LONGEST.as_secs());
             return Err(HttpError::unprocessable(format!(
-                "{name}: expected at least {floor} seconds for {resource}"
+                "{name}: expected {floor} to {longest} seconds for {resource}"
             )));
         }
     }

@@ -78,3 +78,38 @@ async fn a_webhook_s_order_and_rate_are_taken_changed_and_refused_by_name() {
     world.stop.cancel();
     stage.await;
 }
+
+/// An account at Tryton, and the path of its schedule.
+async fn scheduled(client: &Client) -> String {
+    let setup = json!({ "base_url": "http://127.0.0.1:9", "database": "d", "login": "l", "password": "p" });
+    let (status, made) =
+        client.call("POST", "/accounts", json!({ "provider": "tryton", "setup": setup })).await;
+    assert_eq!(status, 201, "{made}");
+    format!("/accounts/{}/schedules/hris_employees", made["id"].as_str().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interval_of_ten_years_is_refused_and_a_wrong_method_is_told_in_json() {
+    let world = World::new().await;
+    let (stage, client) = control(&world).await;
+    let path = scheduled(&client).await;
+    for (body, field) in [
+        (json!({ "interval": 315_360_000, "full_interval": 315_360_000 }), "interval"),
+        (json!({ "full_interval": 2_592_001 }), "full_interval"),
+        (json!({ "interval": 299 }), "interval"),
+    ] {
+        let (status, refused) = client.call("PUT", &path, body).await;
+        assert_eq!(status, 422, "{refused}");
+        let message = refused["message"].as_str().unwrap();
+        assert!(
+            message.starts_with(&format!("{field}: expected ")) && message.contains("2592000"),
+            "{message}"
+        );
+    }
+    let (status, _) = client.call("PUT", &path, json!({ "interval": 300, "full_interval": 2_592_000 })).await;
+    assert_eq!(status, 200);
+    let (status, refused) = client.call("PATCH", &path, json!({})).await;
+    assert_eq!((status, &refused["statusCode"]), (405, &json!(405)), "{refused}");
+    world.stop.cancel();
+    stage.await;
+}
