@@ -11,7 +11,7 @@ use tributary_schemas::{
     resource::Resource,
 };
 
-use crate::definition::{EnumForm, FieldForm, Native, Polled};
+use crate::legacy::{EnumForm, FieldForm, Native, Polled};
 
 /// Checks the fields that a polled resource fills, leaves out of its projection or takes for sets.
 pub(crate) fn check_polled(resource: Resource, form: &Polled) -> Result<(), String> {

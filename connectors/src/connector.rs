@@ -6,8 +6,8 @@ use tributary_schemas::resource::{Action, Mode, Resource};
 
 use crate::{
     conformance,
-    definition::{Definition, DefinitionError, SetupField},
     expression::Expression,
+    legacy::{Definition, DefinitionError, SetupField},
     native::Native,
     polling::{Answer, Login, PollError, Polled, Request, Session, Setup},
 };

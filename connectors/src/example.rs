@@ -9,7 +9,7 @@ use tributary_schemas::{
 
 use crate::{
     Connector, conformance,
-    definition::DefinitionError,
+    legacy::DefinitionError,
     polling::{Answer, More, Scope, Setup},
 };
 

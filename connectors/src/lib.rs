@@ -11,6 +11,7 @@ pub mod connector;
 pub mod definition;
 pub mod example;
 mod expression;
+pub mod legacy;
 mod mapping;
 pub mod native;
 pub mod polling;
@@ -20,4 +21,4 @@ mod template;
 
 pub use catalog::Catalog;
 pub use connector::Connector;
-pub use definition::DefinitionError;
+pub use legacy::DefinitionError;

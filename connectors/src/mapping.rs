@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use tributary_schemas::model::UNMAPPED;
 
 use crate::{
-    definition::FieldForm,
     expression::{Expression, Failed},
+    legacy::FieldForm,
 };
 
 /// A compiled field map.

@@ -11,8 +11,8 @@ use tributary_schemas::{
 };
 
 use crate::{
-    definition::{DeliveryIdForm, EventForm, Native as NativeForm},
     expression::{Expression, Failed},
+    legacy::{DeliveryIdForm, EventForm, Native as NativeForm},
     mapping::Mapping,
     signature::{Forged, SignatureForm},
 };

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use tributary_schemas::{id::RemoteId, time::Timestamp};
 
 use crate::{
-    definition::{ListingKind, Login as LoginForm, Polled as PolledForm, RequestForm},
     expression::{Expression, Failed},
+    legacy::{ListingKind, Login as LoginForm, Polled as PolledForm, RequestForm},
     mapping::Mapping,
     native::id_text,
     projection::Projection,

@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use tributary_connectors::{
     Connector,
-    definition::ListingKind,
+    legacy::ListingKind,
     polling::{More, Polled, PolledRecord, Scope, Setup},
     projection::Projection,
 };
