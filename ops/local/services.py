@@ -7,7 +7,8 @@
   ops/local/status              say what runs where
 
 Everything lives in .local at the repository's top, or in $TRIBUTARY_LOCAL; the jars in $TRIBUTARY_LOCAL_CACHE, or
-beside it. `.local/env` holds the addresses for a shell to source. `ops/local/tryton` is a provider to go with them.
+beside it. `.local/env` holds the addresses for a shell to source. Providers to go with them are real products:
+`ops/local/tryton`, `wsgidav`, `radicale`, `kolibri`, `bottlecrm`, `pretix`, `pretalx`; `down` stops those too.
 """
 
 import argparse
@@ -332,8 +333,13 @@ def stop(name):
     (ROOT / name / "pid").unlink(missing_ok=True)
 
 
+def providers():
+    """The products that were started here: each has a port of its own."""
+    return sorted(file.parent.name for file in ROOT.glob("*/port"))
+
+
 def down(args):
-    for name in ("tryton", "cassandra", "kafka"):
+    for name in (*providers(), "cassandra", "kafka"):
         stop(name)
         if args.wipe:
             shutil.rmtree(ROOT / name, ignore_errors=True)
@@ -349,8 +355,9 @@ def status(_):
         missing += pid is None
         where = f"pid {pid}, 127.0.0.1:{ports('fixed')[key]}" if pid else "not running"
         print(f"{name:10} {where}")
-    if running("tryton"):
-        print(f"tryton     pid {running('tryton')}, 127.0.0.1:{(ROOT / 'tryton' / 'port').read_text()}")
+    for name in providers():
+        if running(name):
+            print(f"{name:10} pid {running(name)}, 127.0.0.1:{(ROOT / name / 'port').read_text()}")
     sys.exit(1 if missing else 0)
 
 
