@@ -265,7 +265,7 @@ impl Polled {
 
     /// What is hashed; `ignored` are the fields that the project calls noise.
     pub fn projection(&self, ignored: &[String]) -> Projection {
-        Projection::new(&self.source, &self.form.volatile, &self.form.sets, ignored)
+        Projection::new(&self.form.id, &self.source, &self.form.volatile, &self.form.sets, ignored)
     }
 
     /// Begins a listing.

@@ -4,7 +4,7 @@
 use hmac::{Hmac, Mac};
 use serde_json::{Map, Number, Value};
 use sha2::{Digest, Sha256};
-use tributary_schemas::id::{ProjectionVersion, RecordHash};
+use tributary_schemas::id::{ProjectionDigest, ProjectionVersion, RecordHash};
 
 /// Changes whenever the canonical form does.
 const CANONICAL_FORM: u8 = 1;
@@ -21,8 +21,14 @@ pub struct Projection {
 }
 
 impl Projection {
-    /// `source` is all that makes the record: mapping, expressions, prelude.
-    pub(crate) fn new(source: &str, volatile: &[String], sets: &[String], ignored: &[String]) -> Self {
+    /// `identity` is what names the records, `source` all that makes one: mapping, expressions, prelude.
+    pub(crate) fn new(
+        identity: &str,
+        source: &str,
+        volatile: &[String],
+        sets: &[String],
+        ignored: &[String],
+    ) -> Self {
         let mut left_out: Vec<String> = ALWAYS_VOLATILE.map(str::to_owned).into();
         left_out.extend(volatile.iter().chain(ignored).cloned());
         left_out.sort();
@@ -33,13 +39,14 @@ impl Projection {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
         }
-        let digest = digest.finalize();
-        let mut version = [0; 8];
-        version.copy_from_slice(&digest[..8]);
-        Self { volatile: left_out, sets: sets.to_vec(), version: ProjectionVersion(version) }
+        let version = ProjectionVersion {
+            identity: first_8(&Sha256::digest(identity)),
+            content: first_8(&digest.finalize()),
+        };
+        Self { volatile: left_out, sets: sets.to_vec(), version }
     }
 
-    /// The digest of what makes the projection.
+    /// The digests of what makes the projection.
     pub fn version(&self) -> ProjectionVersion {
         self.version
     }
@@ -66,6 +73,12 @@ impl Projection {
         hash.copy_from_slice(&digest[..16]);
         RecordHash(hash)
     }
+}
+
+fn first_8(digest: &[u8]) -> ProjectionDigest {
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    ProjectionDigest(first)
 }
 
 /// One spelling for each value: sorted keys, no nulls, instants in UTC, numbers as they count.
@@ -147,7 +160,7 @@ mod tests {
     use super::*;
 
     fn projection() -> Projection {
-        Projection::new("mapping", &["url".into()], &["tags".into()], &["noise".into()])
+        Projection::new("id", "mapping", &["url".into()], &["tags".into()], &["noise".into()])
     }
 
     fn hash(record: Value) -> RecordHash {
@@ -203,7 +216,7 @@ mod tests {
     fn the_key_and_the_version_count() {
         let record = Map::from_iter([("name".to_owned(), json!("Ada"))]);
         assert_ne!(projection().hash(&[1; 32], &record), projection().hash(&[2; 32], &record));
-        let other = Projection::new("mapping", &["url".into()], &["tags".into()], &[]);
+        let other = Projection::new("id", "mapping", &["url".into()], &["tags".into()], &[]);
         assert_ne!(projection().version(), other.version());
         assert_eq!(projection().version(), projection().version());
     }

@@ -80,7 +80,7 @@ pub fn body(
         }
         Subject::Account(facts) => {
             body.provider = Some(event.provider.as_str());
-            body.origin_owner_id = facts.origin_owner_id.as_deref();
+            body.origin_owner_id = event.origin_owner_id.as_deref();
             body.origin_owner_name = facts.origin_owner_name.as_deref();
             body.origin_username = facts.origin_username.as_deref();
             body.setup_information = json(facts.setup_information.as_ref())?;
@@ -126,6 +126,7 @@ mod tests {
             project: "acme-27270".parse().unwrap(),
             account: "GnQoASvosYhE5wJcmmAQs".parse().unwrap(),
             provider: "bamboohr".parse().unwrap(),
+            origin_owner_id: Some("customer-7".into()),
             event: name.parse().unwrap(),
             event_date: "2026-11-01T15:09:22.961Z".parse().unwrap(),
             detected_at: "2026-11-01T15:09:22.961Z".parse().unwrap(),
@@ -172,7 +173,6 @@ mod tests {
     #[test]
     fn an_account_body_is_the_contract_s() {
         let facts = AccountFacts {
-            origin_owner_id: Some("customer-7".into()),
             origin_owner_name: Some("Customer 7".into()),
             origin_username: Some("hr@customer7.example".into()),
             setup_information: Some(r#"{"subdomain":"customer7"}"#.into()),

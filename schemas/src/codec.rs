@@ -1,4 +1,9 @@
 //! The internal formats: one format byte, then postcard. Readers know a format and the one before it (design §3).
+//!
+//! Format 2 is the first of this reckoning: 1 was written by builds that nobody ran, and is refused. Each format has a
+//! file in `schemas/golden`, which the tests read for as long as `read` does.
+
+use std::cmp::Ordering;
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -11,8 +16,11 @@ pub trait Format: Serialize + DeserializeOwned {
 
     /// Reads the body that follows the format byte. Override it to read the format before this one too.
     fn read(format: u8, body: &[u8]) -> Result<Self, Undecodable> {
-        if format != Self::FORMAT {
-            return Err(Undecodable::Format { name: Self::NAME, format, expected: Self::FORMAT });
+        let (name, expected) = (Self::NAME, Self::FORMAT);
+        match format.cmp(&Self::FORMAT) {
+            Ordering::Less => return Err(Undecodable::Older { name, format, expected }),
+            Ordering::Greater => return Err(Undecodable::Newer { name, format, expected }),
+            Ordering::Equal => {}
         }
         postcard::from_bytes(body).map_err(|source| Undecodable::Body { name: Self::NAME, source })
     }
@@ -27,9 +35,24 @@ pub enum Undecodable {
         /// What was to be read.
         name: &'static str,
     },
-    /// Written by a release that this one can't read.
-    #[error("a {name} of format {format}: this release reads format {expected}")]
-    Format {
+    /// Written by a release that is too old for this one.
+    #[error(
+        "a {name} of format {format}, and this release reads format {expected}: it was written before the first release \
+         that is kept, so begin with new topics and a new keyspace"
+    )]
+    Older {
+        /// What was to be read.
+        name: &'static str,
+        /// What the bytes say.
+        format: u8,
+        /// What this release writes.
+        expected: u8,
+    },
+    /// Written by a later release.
+    #[error(
+        "a {name} of format {format}, and this release reads format {expected}: a later release must read it"
+    )]
+    Newer {
         /// What was to be read.
         name: &'static str,
         /// What the bytes say.

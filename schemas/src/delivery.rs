@@ -1,5 +1,7 @@
 //! The messages of `deliver.requests`, `deliver.retry.*` and `deliver.attempts`.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -12,6 +14,7 @@ use crate::{
 
 /// One event to one webhook, to be tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Delivery {
     /// Where it goes.
     pub webhook: WebhookId,
@@ -21,10 +24,25 @@ pub struct Delivery {
     pub attempt: u32,
     /// Not before then.
     pub due: Timestamp,
+    /// Where the event stands in its log.
+    pub position: Option<LogPosition>,
+}
+
+/// Where a record stands in a log of Kafka's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
+pub struct LogPosition {
+    /// The topic.
+    #[cfg_attr(test, proptest(strategy = "crate::arbitrary::shared()"))]
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
 }
 
 impl Format for Delivery {
-    const FORMAT: u8 = 1;
+    const FORMAT: u8 = 2;
     const NAME: &'static str = "delivery";
 }
 
@@ -56,6 +74,7 @@ pub struct Line {
 
 /// One attempt and its outcome, as JSON: what people look up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Attempt {
     /// The delivery: `webhook-id` of its requests.
     pub delivery_id: String,
@@ -84,11 +103,41 @@ pub struct Attempt {
     /// When the next attempt is due, if there will be one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_at: Option<Timestamp>,
+    /// Where the event stands in its log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<LogPosition>,
+    /// What the time went into.
+    #[serde(default)]
+    pub phases: Phases,
+}
+
+/// What an attempt's time went into, in milliseconds. A phase that was not needed, or not reached, is absent: a connection
+/// that is used again needs no `dns`, `connect` or `tls`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
+#[serde(default)]
+pub struct Phases {
+    /// Finding the host's addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<u32>,
+    /// Connecting to one of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<u32>,
+    /// The TLS handshake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<u32>,
+    /// Writing the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write: Option<u32>,
+    /// From the request's end to the answer's status line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<u32>,
 }
 
 /// What became of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub enum AttemptOutcome {
     /// 2xx within the deadline.
     Delivered,
@@ -98,6 +147,10 @@ pub enum AttemptOutcome {
     GivenUp,
     /// Not tried: the webhook was disabled or deleted meanwhile.
     SkippedDisabled,
+    /// Not tried: by its filters, as they are now, the webhook does not want it.
+    SkippedFiltered,
+    /// Not tried, by a fault of ours: it is in `deliver.dead`, with its body.
+    SetAside,
 }
 
 impl AttemptOutcome {
@@ -108,6 +161,8 @@ impl AttemptOutcome {
             Self::Failed => "failed",
             Self::GivenUp => "given_up",
             Self::SkippedDisabled => "skipped_disabled",
+            Self::SkippedFiltered => "skipped_filtered",
+            Self::SetAside => "set_aside",
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{AccountId, ProjectId, ProviderId, WebhookId},
-    observation::NativePayload,
+    observation::{NativePayload, Source},
     resource::{EventPattern, Mode, Resource},
     time::Timestamp,
 };
@@ -166,6 +166,18 @@ pub struct Account {
     pub updated_at: Timestamp,
 }
 
+impl Account {
+    /// What messages and events of its records say of it.
+    pub fn source(&self) -> Source {
+        Source {
+            project: self.project.clone(),
+            account: self.id.clone(),
+            provider: self.provider.clone(),
+            origin_owner_id: self.origin_owner_id.as_deref().map(Into::into),
+        }
+    }
+}
+
 /// Whether an account can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -213,6 +225,9 @@ pub struct Webhook {
     /// Of which accounts; absent means all.
     #[serde(default)]
     pub accounts: Option<Vec<AccountId>>,
+    /// Of which end customer, by its id in the project's own system; absent means all.
+    #[serde(default)]
+    pub origin_owner_id: Option<String>,
     /// Of which modes; absent means all.
     #[serde(default)]
     pub modes: Option<Vec<Mode>>,

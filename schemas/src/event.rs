@@ -1,5 +1,7 @@
 //! The unified event: what the unified topics carry (contract §4) and bodies are made of (contract §2).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -10,6 +12,7 @@ use crate::{
 
 /// A change, announced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct UnifiedEvent {
     /// Stable: a repeat has the same.
     pub event_id: EventId,
@@ -23,6 +26,8 @@ pub struct UnifiedEvent {
     pub account: AccountId,
     /// The provider it links to.
     pub provider: ProviderId,
+    /// The end customer's id in the project's own system: what readers filter by.
+    pub origin_owner_id: Option<Arc<str>>,
     /// What happened to which kind of record.
     pub event: EventName,
     /// When it happened by the provider's clock (native), or was detected (synthetic).
@@ -37,6 +42,7 @@ pub struct UnifiedEvent {
 
 /// What an event is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub enum Subject {
     /// A record of an account.
     Record {
@@ -55,9 +61,8 @@ pub enum Subject {
 
 /// What an account event tells, beside the ids.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct AccountFacts {
-    /// The end customer's id in the project's own system.
-    pub origin_owner_id: Option<String>,
     /// The end customer's name.
     pub origin_owner_name: Option<String>,
     /// Who linked the account.

@@ -88,7 +88,6 @@ pub fn encode(event: &UnifiedEvent, ids: SchemaIds) -> Result<Vec<u8>, Box<apach
         Subject::Account(facts) => {
             let own = [
                 ("record_id", text(&event.account)),
-                ("origin_owner_id", optional(facts.origin_owner_id.as_ref())),
                 ("origin_owner_name", optional(facts.origin_owner_name.as_ref())),
                 ("origin_username", optional(facts.origin_username.as_ref())),
                 ("setup_information", optional(facts.setup_information.as_ref())),
@@ -104,6 +103,7 @@ pub fn encode(event: &UnifiedEvent, ids: SchemaIds) -> Result<Vec<u8>, Box<apach
         ("project_id", text(&event.project)),
         ("account_id", text(&event.account)),
         ("provider", text(&event.provider)),
+        ("origin_owner_id", optional(event.origin_owner_id.as_ref())),
         ("event", text(event.event)),
         ("mode", text(event.mode.name())),
         ("event_date", Value::TimestampMillis(event.event_date.as_millis())),
@@ -141,7 +141,6 @@ pub fn decode(mut bytes: &[u8], ids: SchemaIds) -> Result<UnifiedEvent, Unreadab
     let mut fields = Fields(fields.into_iter().collect());
     let subject = if id == ids.account {
         Subject::Account(AccountFacts {
-            origin_owner_id: fields.optional("origin_owner_id")?,
             origin_owner_name: fields.optional("origin_owner_name")?,
             origin_username: fields.optional("origin_username")?,
             setup_information: fields.optional("setup_information")?,
@@ -165,6 +164,7 @@ pub fn decode(mut bytes: &[u8], ids: SchemaIds) -> Result<UnifiedEvent, Unreadab
         project: fields.text("project_id")?.parse().map_err(wrong_id("project_id"))?,
         account: fields.text("account_id")?.parse().map_err(wrong_id("account_id"))?,
         provider: fields.text("provider")?.parse().map_err(wrong_id("provider"))?,
+        origin_owner_id: fields.optional("origin_owner_id")?.map(Into::into),
         event: fields.text("event")?.parse().map_err(wrong("event"))?,
         mode: modes.into_iter().find(|it| it.name() == mode).ok_or(Unreadable::Field("mode"))?,
         event_date: fields.instant("event_date")?,
@@ -173,16 +173,22 @@ pub fn decode(mut bytes: &[u8], ids: SchemaIds) -> Result<UnifiedEvent, Unreadab
     })
 }
 
-/// The Kafka headers of an event, so that a reader can filter without decoding (contract §4).
+/// The Kafka headers of an event, so that a reader can filter without decoding (contract §4). An account without an
+/// `origin_owner_id` has no such header.
 pub fn headers(event: &UnifiedEvent) -> Vec<(String, Vec<u8>)> {
+    let owner = event.origin_owner_id.as_ref().map(|owner| ("origin_owner_id", owner.to_string()));
     [
         ("event", event.event.to_string()),
         ("project_id", event.project.to_string()),
         ("account_id", event.account.to_string()),
         ("event_id", event.event_id.to_string()),
+        ("mode", event.mode.name().to_owned()),
+        ("provider", event.provider.to_string()),
     ]
+    .into_iter()
+    .chain(owner)
     .map(|(name, value)| (name.to_owned(), value.into_bytes()))
-    .into()
+    .collect()
 }
 
 /// A decoded record's fields, taken out one by one.
@@ -244,7 +250,7 @@ fn none() -> Value {
     Value::Union(0, Box::new(Value::Null))
 }
 
-fn optional(value: Option<&String>) -> Value {
+fn optional(value: Option<&impl std::fmt::Display>) -> Value {
     value.map_or_else(none, |value| some(text(value)))
 }
 
@@ -288,6 +294,7 @@ mod tests {
             project: "acme-27270".parse().unwrap(),
             account: "GnQoASvosYhE5wJcmmAQs".parse().unwrap(),
             provider: "tryton".parse().unwrap(),
+            origin_owner_id: Some("customer-7".into()),
             event: name.parse().unwrap(),
             event_date: "2026-11-01T15:09:22.961Z".parse().unwrap(),
             detected_at: "2026-11-01T15:09:22.970Z".parse().unwrap(),
@@ -305,7 +312,6 @@ mod tests {
             event_data: None,
         };
         let facts = AccountFacts {
-            origin_owner_id: Some("customer-7".into()),
             origin_owner_name: None,
             origin_username: None,
             setup_information: Some("{}".into()),
@@ -317,6 +323,24 @@ mod tests {
             assert_eq!(bytes[..4], [0, 0, 0, 0]);
             assert_eq!(decode(&bytes, SchemaIds::default()).unwrap(), event);
         }
+    }
+
+    #[test]
+    fn the_headers_are_the_contract_s() {
+        let subject = Subject::Record {
+            record_id: "dHIxIWlkOjQy".into(),
+            remote_id: RemoteId::new("42"),
+            raw_event: None,
+            event_data: None,
+        };
+        let owned = event(subject.clone(), "hris_employees.updated");
+        let names =
+            |event: &UnifiedEvent| headers(event).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let expected =
+            ["event", "project_id", "account_id", "event_id", "mode", "provider", "origin_owner_id"];
+        assert_eq!(names(&owned), expected);
+        let unowned = UnifiedEvent { origin_owner_id: None, ..owned };
+        assert_eq!(names(&unowned), expected[..6]);
     }
 
     #[test]

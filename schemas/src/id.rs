@@ -130,6 +130,7 @@ impl fmt::Display for RemoteId {
 
 /// Where a record stands in the key space of its (account, resource), which is cut into `2^bits` equal ranges.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct RecordKey(pub [u8; 16]);
 
 impl RecordKey {
@@ -169,24 +170,41 @@ impl Bits {
 
 /// The keyed digest of a record's projection: the first 16 bytes of HMAC-SHA256 under the account's key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct RecordHash(pub [u8; 16]);
 
-/// The digest of what makes a projection: mapping, expressions, canonical form, ignored fields.
+/// The digest of a part of a resource's definition.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ProjectionVersion(pub [u8; 8]);
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
+pub struct ProjectionDigest(pub [u8; 8]);
+
+/// What makes the hashes, as two digests (design §4): a change of one of them means another thing than of the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
+pub struct ProjectionVersion {
+    /// Which records there are and what they are called: their ids, what selects them, where they are listed. Another one
+    /// is a silent rebase.
+    pub identity: ProjectionDigest,
+    /// What is read of a record: mapping, conversions, ignored fields. Another one adopts hashes in silence, while created
+    /// and deleted still speak.
+    pub content: ProjectionDigest,
+}
 
 /// One execution of a scan or delta, numbered per (account, resource) from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct RunId(pub u64);
 
 /// The position of an event among its record's events: it grows per record and survives deletes. Microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Sequence(pub i64);
 
 /// The stable name of an event: a digest of what it is, so that a repeat has the same. Text: 22 characters of base64url.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct EventId(pub [u8; 16]);
 
 impl EventId {
@@ -245,7 +263,7 @@ impl fmt::Debug for RecordHash {
         write_hex(f, &self.0)
     }
 }
-impl fmt::Debug for ProjectionVersion {
+impl fmt::Debug for ProjectionDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_hex(f, &self.0)
     }

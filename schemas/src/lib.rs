@@ -2,12 +2,17 @@
 //!
 //! This crate is pure: it reads no clock and no environment, and does no I/O.
 
+#[cfg(test)]
+mod arbitrary;
 pub mod body;
 pub mod codec;
+pub mod dead;
 pub mod delivery;
 pub mod entity;
 pub mod event;
 pub mod framing;
+#[cfg(test)]
+mod golden;
 pub mod id;
 pub mod model;
 pub mod observation;

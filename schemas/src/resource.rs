@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// A unified kind of thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the names are the catalogue's")]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub enum Resource {
     Account,
     HrisEmployees,
@@ -91,6 +92,7 @@ impl Resource {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are the catalogue's")]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub enum Action {
     Created,
     Updated,
@@ -113,6 +115,7 @@ impl Action {
 
 /// One of the 60 names: `hris_employees.updated`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct EventName {
     /// The kind of record.
     pub resource: Resource,
@@ -132,6 +135,7 @@ impl EventName {
 /// How an event reached us: a property of (connector, resource, action).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub enum Mode {
     /// We register with the provider.
     NativeAutomatic,

@@ -13,6 +13,7 @@ use crate::{
 
 /// What we know of a record, and since when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Known {
     /// What the record is to us.
     pub state: State,
@@ -27,12 +28,13 @@ pub struct Known {
 }
 
 impl Format for Known {
-    const FORMAT: u8 = 1;
+    const FORMAT: u8 = 2;
     const NAME: &'static str = "record";
 }
 
 /// What a record can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub enum State {
     /// It exists, with this content.
     Live(RecordHash),
@@ -51,15 +53,22 @@ pub enum State {
 
 /// Who told us last about a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub enum At {
     /// The run that last changed it.
-    Run(RunId),
+    Run {
+        /// Its number.
+        run: RunId,
+        /// When it began: what it says of the record was so no earlier.
+        begun_at: Timestamp,
+    },
     /// A native event, at the time we received it.
     Native(Timestamp),
 }
 
 /// Whether readers have been told that a record exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub enum Introduced {
     /// It came with a baseline, or its `created` was told.
     Yes,
@@ -69,6 +78,7 @@ pub enum Introduced {
 
 /// An (account, resource) cut into ranges, and one of them: the state's bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Bucket {
     /// The account.
     pub account: AccountId,
@@ -82,6 +92,7 @@ pub struct Bucket {
 
 /// What unify knows of a range: one small row, kept by whoever changes a record in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct RangeRow {
     /// What made the hashes, once a run has been here.
     pub projection: Option<ProjectionVersion>,
@@ -105,7 +116,7 @@ impl RangeRow {
 }
 
 impl Format for RangeRow {
-    const FORMAT: u8 = 1;
+    const FORMAT: u8 = 2;
     const NAME: &'static str = "range row";
 }
 
@@ -119,6 +130,7 @@ pub fn weight(key: RecordKey, hash: RecordHash) -> u128 {
 
 /// What unify knows of an (account, resource): the static column beside its ranges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Head {
     /// The last full run whose summary was seen.
     pub last_full_run: Option<RunId>,
@@ -132,6 +144,6 @@ pub struct Head {
 }
 
 impl Format for Head {
-    const FORMAT: u8 = 1;
+    const FORMAT: u8 = 2;
     const NAME: &'static str = "head";
 }

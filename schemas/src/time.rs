@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// An instant: microseconds since 1970-01-01T00:00:00Z. In JSON and as text RFC 3339 with milliseconds and `Z`
 /// (contract §2); in the compact formats the number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Timestamp(i64);
 
 /// A text that is no RFC 3339 date-time.

@@ -8,10 +8,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use tributary_schemas::{
     id::{AccountId, RecordKey},
-    observation::DeliveryId,
+    observation::DeliveryKey,
     resource::Resource,
     state::{Bucket, Head, Known, RangeRow},
-    time::Timestamp,
     wal::Mutation,
 };
 
@@ -24,14 +23,12 @@ pub enum CellKey {
     Range(Bucket),
     /// How an (account, resource) stands.
     Head(AccountId, Resource),
-    /// Whether a provider's delivery has been decided. `day`: see [`day`].
+    /// Whether a provider's delivery has been decided.
     Delivery {
         /// The account.
         account: AccountId,
-        /// The day the delivery was received.
-        day: i64,
-        /// Its id: [`delivery_text`].
-        delivery: String,
+        /// Its id.
+        delivery: DeliveryKey,
     },
     /// Whether the account was deleted.
     Forgotten(AccountId),
@@ -68,22 +65,6 @@ pub enum Want {
     Cell(CellKey),
     /// All records of a bucket, and its range row.
     Slice(Bucket),
-}
-
-/// The day of an instant, counted from 1970: the bucket of `deliveries`.
-pub fn day(at: Timestamp) -> i64 {
-    at.as_seconds().div_euclid(86_400)
-}
-
-/// A delivery id as the store keeps it; `None` if deliveries can't be told apart.
-pub fn delivery_text(delivery: &DeliveryId) -> Option<String> {
-    match delivery {
-        DeliveryId::Declared(id) => Some(format!("i{id}")),
-        DeliveryId::Digest(digest) => {
-            Some(digest.iter().fold(String::from("d"), |text, byte| text + &format!("{byte:02x}")))
-        }
-        DeliveryId::None => None,
-    }
 }
 
 /// A set of cells in which the later timestamp wins.
@@ -159,9 +140,7 @@ impl Cells {
 
     /// Takes in what a mutation writes at `ts`.
     pub fn mutate(&mut self, ts: i64, mutation: &Mutation) {
-        if let Some(cell) = written(ts, mutation) {
-            self.absorb(cell);
-        }
+        self.absorb(written(ts, mutation));
     }
 
     /// What a cell holds, and since when; `None` if it is not known here, was removed, or its account forgotten.
@@ -271,8 +250,8 @@ fn all_of(bucket: &Bucket) -> std::ops::RangeInclusive<(Bucket, RecordKey)> {
     (bucket.clone(), RecordKey([0; 16]))..=(bucket.clone(), RecordKey([0xff; 16]))
 }
 
-/// The cell that a mutation writes at `ts`; `None` for a delivery that can't be told apart.
-pub fn written(ts: i64, mutation: &Mutation) -> Option<Cell> {
+/// The cell that a mutation writes at `ts`.
+pub fn written(ts: i64, mutation: &Mutation) -> Cell {
     let (key, value) = match mutation {
         Mutation::Record { bucket, key, known } => {
             (CellKey::Record(bucket.clone(), *key), known.clone().map(CellValue::Record))
@@ -283,12 +262,11 @@ pub fn written(ts: i64, mutation: &Mutation) -> Option<Cell> {
         Mutation::Head { account, resource, head } => {
             (CellKey::Head(account.clone(), *resource), Some(CellValue::Head(*head)))
         }
-        Mutation::Delivery { account, received_at, delivery } => {
-            let delivery = delivery_text(delivery)?;
-            let key = CellKey::Delivery { account: account.clone(), day: day(*received_at), delivery };
-            (key, Some(CellValue::Mark))
+        Mutation::Delivery { account, delivery } => {
+            let (account, delivery) = (account.clone(), delivery.clone());
+            (CellKey::Delivery { account, delivery }, Some(CellValue::Mark))
         }
-        Mutation::Forget { account } => (CellKey::Forgotten(account.clone()), Some(CellValue::Mark)),
+        Mutation::Forget { account, .. } => (CellKey::Forgotten(account.clone()), Some(CellValue::Mark)),
     };
-    Some(Cell { key, ts, value })
+    Cell { key, ts, value }
 }

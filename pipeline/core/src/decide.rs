@@ -14,7 +14,12 @@ mod summary;
 mod tests;
 
 use tributary_schemas::{
-    event::UnifiedEvent, observation::Snapshot, resource::Resource, time::Timestamp, wal::Mutation,
+    event::UnifiedEvent,
+    id::AccountId,
+    observation::Snapshot,
+    resource::Resource,
+    time::Timestamp,
+    wal::{Cut, Mutation},
 };
 
 pub(crate) use self::{draft::Draft, input::MAX_RECORDS};
@@ -60,7 +65,17 @@ pub fn decide(input: &Input, known: &Cells, now: Timestamp, ts: i64) -> Result<D
         Input::Snapshot(Snapshot::Summary(summary)) => summary::decide(summary, &mut draft)?,
         Input::Snapshot(Snapshot::Range(listing)) => merge::merge(listing, &mut draft)?,
         Input::Snapshot(Snapshot::Delta(page)) => delta::decide(page, &mut draft)?,
-        Input::Snapshot(Snapshot::Forget(_)) => draft.push(Mutation::Forget { account: account.clone() }),
+        Input::Snapshot(Snapshot::Forget(_)) => draft.push(forget(account, known)),
     }
     draft.finish()
+}
+
+/// Names every cut that the account's records and rows can be in, so that nothing has to be read to forget them.
+fn forget(account: &AccountId, known: &Cells) -> Mutation {
+    let cuts = Resource::ALL.into_iter().flat_map(|resource| {
+        let head = known.head(account, resource);
+        let bits = head.into_iter().flat_map(|head| std::iter::once(head.bits).chain(head.bits_before));
+        bits.map(move |bits| Cut { resource, bits })
+    });
+    Mutation::Forget { account: account.clone(), cuts: cuts.collect() }
 }

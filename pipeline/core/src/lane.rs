@@ -87,7 +87,7 @@ impl Lane {
         let mut actions = Vec::new();
         match event {
             Event::Tick => {}
-            Event::Message(received) => self.message(received, now, &mut actions),
+            Event::Message(received) => self.message(*received, now, &mut actions),
             Event::Assigned { partition, epoch } => {
                 self.drop_partition(partition, &mut actions);
                 self.partitions.insert(partition, Held::Recovering(Recovery::new(partition, epoch)));

@@ -103,7 +103,11 @@ fn one(
     draft: &mut Draft<'_>,
 ) -> (Option<Known>, Change) {
     let before = pair.kept.map(|kept| kept.known);
-    let sight = pair.content.map_or(Sight::Unlisted(doubt), Sight::Listed);
+    let sight = match (pair.content, listing.absence) {
+        (Some(content), _) => Sight::Listed(content),
+        (None, Absence::Partial) => Sight::Unseen,
+        (None, Absence::Sure | Absence::Doubtful | Absence::Released) => Sight::Unlisted(doubt),
+    };
     let pass = stored.pass(&listing.run, pair.key);
     let observation = Observation { remote_id: pair.remote_id, told: Told::Run(pass, sight) };
     let seen = observe(before, &observation);
@@ -147,7 +151,7 @@ fn doubt(listing: &RangeListing, stored: &Stored<'_>, pairs: &[Pair<'_>]) -> Dou
     match listing.absence {
         Absence::Released => Doubt::Sure,
         _ if !holds(Guard::DoubtfulAbsence) => Doubt::Sure,
-        Absence::Doubtful => Doubt::Doubtful,
+        Absence::Doubtful | Absence::Partial => Doubt::Doubtful,
         Absence::Sure => {
             let (there, lost) = (pairs.iter().filter(there).count(), pairs.iter().filter(lost).count());
             if lost > 10 && lost * 5 > there { Doubt::Doubtful } else { Doubt::Sure }
@@ -159,8 +163,8 @@ fn doubt(listing: &RangeListing, stored: &Stored<'_>, pairs: &[Pair<'_>]) -> Dou
 fn long_gone(known: &Known, now: Timestamp) -> bool {
     let since = match (known.at, known.sequence) {
         (At::Native(heard), _) => heard,
-        (At::Run(_), Some(told)) => Timestamp::from_micros(told.0),
-        (At::Run(_), None) => Timestamp::from_micros(i64::MIN),
+        (At::Run { .. }, Some(told)) => Timestamp::from_micros(told.0),
+        (At::Run { .. }, None) => Timestamp::from_micros(i64::MIN),
     };
     known.state == State::Gone && since.plus(REMEMBERED) < now
 }

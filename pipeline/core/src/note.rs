@@ -41,6 +41,8 @@ pub enum Note {
     AlreadyDeleted,
     /// A native event that its record's deletion has overtaken.
     Late,
+    /// A tombstone that is older than what is known of its record.
+    OldTombstone,
     /// A range was moved to another cut.
     Moved,
     /// A record that has long been gone was removed.
@@ -70,6 +72,7 @@ impl Note {
             Self::AlreadyCreated => "already_created",
             Self::AlreadyDeleted => "already_deleted",
             Self::Late => "late",
+            Self::OldTombstone => "old_tombstone",
             Self::Moved => "moved",
             Self::Purged => "purged",
         }

@@ -84,8 +84,10 @@ pub enum Sight {
     Listed(Content),
     /// A full scan of its range does not list it.
     Unlisted(Doubt),
-    /// The provider's feed of deletions names it.
-    Deleted,
+    /// A partial run does not list it, which says nothing.
+    Unseen,
+    /// The provider's feed of deletions names it, and says when it went.
+    Deleted(Option<Timestamp>),
 }
 
 /// Whether a record that is not listed is gone.
@@ -134,12 +136,19 @@ impl Pass {
     /// Why the run says nothing about this record, if so.
     pub fn bar(&self, before: Option<&Known>) -> Option<Note> {
         match before?.at {
-            At::Run(last) if last >= self.run && holds(Guard::StaleRuns) => Some(Note::StaleRecord),
+            At::Run { run: last, .. } if last >= self.run && holds(Guard::StaleRuns) => {
+                Some(Note::StaleRecord)
+            }
             At::Native(heard) if heard.plus(self.settle) >= self.begun_at && holds(Guard::Settle) => {
                 Some(Note::Unsettled)
             }
-            At::Run(_) | At::Native(_) => None,
+            At::Run { .. } | At::Native(_) => None,
         }
+    }
+
+    /// As what is known since this run has it.
+    pub(crate) fn at(&self) -> At {
+        At::Run { run: self.run, begun_at: self.begun_at }
     }
 
     /// The known hash that this run's can be compared with. A touched record's is not known: it is adopted.
@@ -164,6 +173,13 @@ impl Record<'_> {
     /// Its state; one that is not known is as one that is gone.
     fn state(self) -> State {
         self.before.map_or(State::Gone, |known| known.state)
+    }
+    /// Since when it has been so, by whoever told us last.
+    fn known_since(self) -> Option<Timestamp> {
+        self.before.map(|known| match known.at {
+            At::Run { begun_at, .. } => begun_at,
+            At::Native(heard) => heard,
+        })
     }
     fn introduced(self) -> Introduced {
         self.before.map_or(Introduced::No, |known| known.introduced)

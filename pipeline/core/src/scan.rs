@@ -189,7 +189,7 @@ mod tests {
     use std::time::Duration;
 
     use tributary_schemas::{
-        id::{RecordHash, RunId},
+        id::{ProjectionDigest, RecordHash, RunId},
         observation::{Announce, Source},
         resource::Resource,
         time::Timestamp,
@@ -203,17 +203,23 @@ mod tests {
                 project: "p".parse().unwrap(),
                 account: "a".parse().unwrap(),
                 provider: "demo".parse().unwrap(),
+                origin_owner_id: None,
             },
             resource: Resource::HrisEmployees,
             run: RunId(7),
             begun_at: Timestamp::from_micros(0),
-            projection: ProjectionVersion([1; 8]),
+            lasted: Duration::ZERO,
+            projection: projection(1),
             baseline: Baseline { from: RunId(1), announce: Announce::Nothing },
             settle: Duration::from_secs(120),
             bits,
             id_prefix: "tr1!".into(),
             key_name: "id".into(),
         }
+    }
+
+    fn projection(content: u8) -> ProjectionVersion {
+        ProjectionVersion { identity: ProjectionDigest([1; 8]), content: ProjectionDigest([content; 8]) }
     }
 
     fn scan(ids: impl IntoIterator<Item = u32>) -> Scan {
@@ -312,7 +318,7 @@ mod tests {
             ("other content", &|row| row.sum ^= 1),
             ("a touched record", &|row| row.touched = 1),
             ("a missing record", &|row| row.missing = 1),
-            ("another projection", &|row| row.projection = Some(ProjectionVersion([2; 8]))),
+            ("another projection", &|row| row.projection = Some(projection(2))),
             ("no run yet", &|row| row.run = None),
             ("a run before the baseline", &|row| row.run = Some(RunId(0))),
         ] {

@@ -235,10 +235,10 @@ pub fn next(
     if let Some(until) = until.filter(|until| *until > now) {
         return Next::At(until);
     }
-    match state.asked {
+    match &state.asked {
         Some(TriggerReason::Release) => return Next::Run(Kind::Full(Release::Yes)),
-        Some(TriggerReason::Resync) => return Next::Run(Kind::Full(Release::No)),
-        Some(TriggerReason::RunNow | TriggerReason::Notification) => {
+        Some(TriggerReason::Resync | TriggerReason::ListNow) => return Next::Run(Kind::Full(Release::No)),
+        Some(TriggerReason::RunNow | TriggerReason::Notified(_)) => {
             return Next::Run(delta_or_full(state, cadence));
         }
         None => {}
@@ -286,10 +286,17 @@ fn backing_off(state: &PollState, cadence: &Cadence, jitter: f64) -> Option<Time
 
 #[cfg(test)]
 mod tests {
+    use tributary_schemas::id::ProjectionDigest;
+
     use super::*;
 
-    const V1: ProjectionVersion = ProjectionVersion([1; 8]);
-    const V2: ProjectionVersion = ProjectionVersion([2; 8]);
+    const V1: ProjectionVersion = version(1);
+    const V2: ProjectionVersion = version(2);
+
+    const fn version(content: u8) -> ProjectionVersion {
+        ProjectionVersion { identity: ProjectionDigest([1; 8]), content: ProjectionDigest([content; 8]) }
+    }
+
     const FULL: Next = Next::Run(Kind::Full(Release::No));
 
     fn minute(minute: i64) -> Timestamp {

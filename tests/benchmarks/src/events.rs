@@ -47,6 +47,7 @@ impl Writer {
                 project: "bench".parse()?,
                 account: account.parse()?,
                 provider: "demo".parse()?,
+                origin_owner_id: None,
             },
             received_at: Timestamp::from_micros(1_700_000_000_000_000 + number as i64),
             mode: Mode::NativeManual,
@@ -56,6 +57,7 @@ impl Writer {
             payload: NativePayload::Full,
             id_prefix: "tr1!".into(),
             settle: Duration::ZERO,
+            fetched: Vec::new(),
         };
         let (publisher, topic) = (self.publisher.clone(), self.topic.clone());
         let record = Outgoing {

@@ -12,7 +12,7 @@ use std::{
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tributary_schemas::{
     codec::{self, Format},
-    id::{AccountId, Bits, ProjectionVersion, RecordHash, RemoteId, RunId},
+    id::{AccountId, Bits, ProjectionDigest, ProjectionVersion, RecordHash, RemoteId, RunId},
     observation::{
         Absence, Announce, Baseline, Content, DeliveryId, Listed, NativePayload, NativeRequest, RangeListing,
         Run, Snapshot, Source, Summary,
@@ -116,6 +116,7 @@ impl TheWorld {
             project: "faults".parse()?,
             account: format!("account-{account}").parse()?,
             provider: "demo".parse()?,
+            origin_owner_id: None,
         })
     }
 
@@ -160,7 +161,11 @@ impl TheWorld {
             resource: Resource::HrisEmployees,
             run: RunId(number),
             begun_at: Timestamp::from_micros(1_700_000_000_000_000 + number as i64 * 1_000_000),
-            projection: ProjectionVersion([1; 8]),
+            lasted: Duration::ZERO,
+            projection: ProjectionVersion {
+                identity: ProjectionDigest([1; 8]),
+                content: ProjectionDigest([1; 8]),
+            },
             baseline: Baseline { from: RunId(1), announce: Announce::Created },
             settle: Duration::ZERO,
             bits: Bits::new(0).ok_or_else(|| anyhow::anyhow!("0 bits"))?,
@@ -196,6 +201,7 @@ impl TheWorld {
             payload: NativePayload::Full,
             id_prefix: "tr1!".into(),
             settle: Duration::from_secs(2),
+            fetched: Vec::new(),
         };
         let topic = self.native.clone();
         self.publish(&topic, &source.account, &request).await;

@@ -527,7 +527,7 @@ impl World {
                 // In order, but behind whatever waits: in the client's queue, and in front of the lane.
                 let at = (*last).max(self.now + self.chance.span(400 * MILLI)) + 1;
                 *last = at;
-                let message = Message { key: Vec::new(), input: Ok(input) };
+                let message = Message { key: Vec::new(), payload: Default::default(), input: Ok(input) };
                 let position = InputPosition { twin, partition, offset };
                 let received = Received { position, epoch, bytes: 1, message };
                 let queue = (twin, partition, epoch);
@@ -535,7 +535,7 @@ impl World {
                 self.step(who, at - self.now, move |world| {
                     let queue = world.processes[who.process].queues.get_mut(&queue);
                     if let Some(received) = queue.and_then(VecDeque::pop_front) {
-                        world.tell(who, world.lane_of(who, partition), Event::Message(received));
+                        world.tell(who, world.lane_of(who, partition), Event::Message(Box::new(received)));
                     }
                 });
             }

@@ -11,7 +11,7 @@ use tributary_core::{
     scan::Scan,
 };
 use tributary_schemas::{
-    id::{Bits, ProjectionVersion, RecordHash, RemoteId, RunId},
+    id::{Bits, ProjectionDigest, ProjectionVersion, RecordHash, RemoteId, RunId},
     observation::{
         Absence, Announce, Baseline, Content, DeliveryId, DeltaPage, Listed, Run, Snapshot, Source,
     },
@@ -80,7 +80,11 @@ impl Provider {
             resource: RESOURCE,
             run: RunId(self.runs),
             begun_at: Timestamp::from_micros(now),
-            projection: ProjectionVersion([1; 8]),
+            lasted: Duration::ZERO,
+            projection: ProjectionVersion {
+                identity: ProjectionDigest([1; 8]),
+                content: ProjectionDigest([1; 8]),
+            },
             baseline: Baseline { from: RunId(1), announce: self.announce },
             settle: Duration::from_micros(SETTLE as u64),
             bits,
@@ -108,6 +112,7 @@ impl World {
                 project: "p".parse().unwrap_or_else(|_| unreachable!("a legal id")),
                 account: format!("a{number}").parse().unwrap_or_else(|_| unreachable!("a legal id")),
                 provider: "demo".parse().unwrap_or_else(|_| unreachable!("a legal id")),
+                origin_owner_id: None,
             },
             partition: number as i32 % PARTITIONS,
             announce: if self.chance.permille(700) { Announce::Created } else { Announce::Nothing },
@@ -309,7 +314,7 @@ impl World {
             .collect();
         listed.sort_by_key(|listed| listed.remote_id.key());
         let run = provider.run(now, Bits::NATIVE);
-        let page = DeltaPage { run, changed: listed, deleted: Vec::new() };
+        let page = DeltaPage { run, changed: listed, deleted: Vec::new(), notification: None };
         let span = self.chance.span(5 * SECOND);
         self.after(span, move |world| world.land(number, Snapshot::Delta(page)));
     }

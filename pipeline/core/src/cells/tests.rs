@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use tributary_schemas::{
     id::{Bits, RemoteId, RunId},
     state::{At, Introduced, State},
+    time::Timestamp,
 };
 
 use super::*;
@@ -21,7 +22,7 @@ fn bucket(account: &str) -> Bucket {
 
 fn record(id: u32, run: u64) -> Known {
     let remote_id = RemoteId::new(id.to_string());
-    let at = At::Run(RunId(run));
+    let at = At::Run { run: RunId(run), begun_at: Timestamp::from_micros(0) };
     Known { state: State::Touched, at, introduced: Introduced::Yes, sequence: None, remote_id }
 }
 
@@ -37,7 +38,7 @@ fn mutation() -> impl Strategy<Value = Mutation> {
             let row = live.map(|live| RangeRow { live, ..RangeRow::EMPTY });
             Mutation::Range { bucket: bucket(account), row }
         }),
-        1 => account.prop_map(|account| Mutation::Forget { account: account.parse().unwrap() }),
+        1 => account.prop_map(|account| Mutation::Forget { account: account.parse().unwrap(), cuts: Vec::new() }),
     ]
 }
 
@@ -66,13 +67,6 @@ fn a_removed_cell_is_not_seen_and_hides_what_was_before_it() {
     assert_eq!((cells.record(&bucket("a"), key), cells.len()), (None, 1));
 }
 
-#[test]
-fn the_days_of_deliveries_are_those_of_utc() {
-    for (micros, expected) in [(0, 0), (86_399_999_999, 0), (86_400_000_000, 1), (-1, -1)] {
-        assert_eq!(day(Timestamp::from_micros(micros)), expected, "{micros}");
-    }
-}
-
 proptest! {
     #[test]
     fn writing_is_commutative_and_repeatable(
@@ -98,7 +92,7 @@ proptest! {
 
     #[test]
     fn what_is_forgotten_stays_so(mutations in prop::collection::vec(mutation(), 0..20)) {
-        let forget = Mutation::Forget { account: "a".parse().unwrap() };
+        let forget = Mutation::Forget { account: "a".parse().unwrap(), cuts: Vec::new() };
         let mut timed = vec![(100, forget)];
         timed.extend((1..).zip(mutations));
         let cells = written_by(&timed);

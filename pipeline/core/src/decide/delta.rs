@@ -35,23 +35,30 @@ pub(super) fn decide(page: &DeltaPage, draft: &mut Draft<'_>) -> Result<(), Reje
     }
     let ground = Ground::of(draft.known, &run.source.account, run.resource);
     let changed = page.changed.iter().map(|listed| (&listed.remote_id, Sight::Listed(listed.content)));
-    let deleted = page.deleted.iter().map(|remote_id| (remote_id, Sight::Deleted));
+    let deleted = page.deleted.iter().map(|it| (&it.remote_id, Sight::Deleted(it.deleted_at)));
     for (remote_id, sight) in changed.chain(deleted) {
-        see(run, &pass, remote_id, sight, &ground, draft);
+        see(page, &pass, remote_id, sight, &ground, draft);
     }
     Ok(())
 }
 
-fn see(run: &Run, pass: &Pass, remote_id: &RemoteId, sight: Sight, ground: &Ground, draft: &mut Draft<'_>) {
+fn see(
+    page: &DeltaPage,
+    pass: &Pass,
+    remote_id: &RemoteId,
+    sight: Sight,
+    ground: &Ground,
+    draft: &mut Draft<'_>,
+) {
     let key = remote_id.key();
     let bucket = ground.place(draft.known, key);
-    if let Some(note) = dropped(run, draft.row(&bucket).as_ref()) {
+    if let Some(note) = dropped(&page.run, draft.row(&bucket).as_ref()) {
         draft.note(note);
         return;
     }
     let observation = Observation { remote_id, told: Told::Run(pass.clone(), sight) };
     let seen = observe(draft.record(&bucket, key).as_ref(), &observation);
-    draft.take(&bucket, key, seen, Telling::synthetic(run));
+    draft.take(&bucket, key, seen, Telling::delta(page));
 }
 
 /// Why a delta says nothing about a range: it has had no baseline, or its hashes are of another projection.

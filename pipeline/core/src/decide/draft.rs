@@ -11,7 +11,7 @@ use tributary_schemas::{
 
 use super::{Decision, event::Telling};
 use crate::{
-    cells::{Cells, delivery_text},
+    cells::Cells,
     guard::{Guard, holds},
     note::Note,
     observe::Seen,
@@ -123,9 +123,8 @@ fn weigh(mutation: &Mutation) -> usize {
                 bucket.account.as_str().len() + named
             }
             Mutation::Range { bucket, .. } => bucket.account.as_str().len(),
-            Mutation::Head { account, .. } | Mutation::Forget { account } => account.as_str().len(),
-            Mutation::Delivery { account, delivery, .. } => {
-                account.as_str().len() + delivery_text(delivery).map_or(0, |text| text.len())
-            }
+            Mutation::Head { account, .. } => account.as_str().len(),
+            Mutation::Forget { account, cuts } => account.as_str().len() + 64 * cuts.len(),
+            Mutation::Delivery { account, delivery } => account.as_str().len() + delivery.as_str().len(),
         }
 }

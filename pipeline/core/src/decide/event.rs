@@ -3,7 +3,7 @@
 use tributary_schemas::{
     event::{Subject, UnifiedEvent},
     id::{EventId, RecordKey, Sequence},
-    observation::{Run, Source},
+    observation::{DeltaPage, Notification, Run, Source},
     record_id,
     resource::{Action, EventName, Mode, Resource},
     state::Known,
@@ -41,6 +41,20 @@ impl<'a> Telling<'a> {
         }
     }
 
+    /// A change that a delta found: told as native where a provider's notification made the feed be read.
+    pub(super) fn delta(page: &'a DeltaPage) -> Self {
+        let synthetic = Self::synthetic(&page.run);
+        match &page.notification {
+            None => synthetic,
+            Some(Notification { received_at, mode, raw_event }) => Self {
+                mode: *mode,
+                happened_at: Some(*received_at),
+                raw_event: raw_event.as_deref(),
+                ..synthetic
+            },
+        }
+    }
+
     /// A change that a provider told.
     pub fn native(input: &'a NativeInput, change: &'a NativeChange) -> Self {
         Self {
@@ -64,7 +78,7 @@ impl<'a> Telling<'a> {
         sequence: Sequence,
         now: Timestamp,
     ) -> UnifiedEvent {
-        let Source { project, account, provider } = self.source.clone();
+        let Source { project, account, provider, origin_owner_id } = self.source.clone();
         let name = self.resource.name();
         let event_id = EventId::digest(&[
             account.as_str().as_bytes(),
@@ -79,6 +93,7 @@ impl<'a> Telling<'a> {
             project,
             account,
             provider,
+            origin_owner_id,
             event: EventName { resource: self.resource, action },
             event_date: self.happened_at.unwrap_or(now),
             detected_at: now,

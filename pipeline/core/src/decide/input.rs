@@ -10,16 +10,12 @@ use tributary_schemas::{
 };
 
 use crate::{
-    cells::{CellKey, Cells, Want, day, delivery_text},
+    cells::{CellKey, Cells, Want},
     ranges::{Ground, overlapping},
 };
 
 /// How many records one message may hold.
 pub(crate) const MAX_RECORDS: usize = 16_384;
-
-/// The days, beside that of its receipt, on which a delivery may have been decided before: a redelivery can cross
-/// midnight, and two ingests' clocks can differ about it.
-const DAYS: std::ops::RangeInclusive<i64> = -3..=1;
 
 /// One input message, decoded; native bodies are mapped by their connector.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +81,10 @@ impl Input {
             Self::Snapshot(Snapshot::Summary(summary)) => [summary.run.resource].into(),
             Self::Snapshot(Snapshot::Range(listing)) => [listing.run.resource].into(),
             Self::Snapshot(Snapshot::Delta(page)) => [page.run.resource].into(),
-            Self::Snapshot(Snapshot::Forget(_)) => BTreeSet::new(),
+            // Wherever it has records.
+            Self::Snapshot(Snapshot::Forget(_)) => {
+                Resource::ALL.into_iter().filter(|resource| *resource != Resource::Account).collect()
+            }
             Self::Native(native) => native.resources(),
         }
     }
@@ -94,10 +93,10 @@ impl Input {
     pub fn first_wants(&self) -> Vec<Want> {
         let account = &self.source().account;
         let heads = self.resources().into_iter().map(|resource| CellKey::Head(account.clone(), resource));
-        let marks = self.delivery_keys();
+        let mark = self.delivery();
         std::iter::once(CellKey::Forgotten(account.clone()))
             .chain(heads)
-            .chain(marks)
+            .chain(mark)
             .map(Want::Cell)
             .collect()
     }
@@ -114,7 +113,8 @@ impl Input {
                 let run = &page.run;
                 let ground = Ground::of(known, &run.source.account, run.resource);
                 let changed = page.changed.iter().map(|listed| &listed.remote_id);
-                let keys: BTreeSet<_> = changed.chain(&page.deleted).map(RemoteId::key).collect();
+                let deleted = page.deleted.iter().map(|tombstone| &tombstone.remote_id);
+                let keys: BTreeSet<_> = changed.chain(deleted).map(RemoteId::key).collect();
                 keys.into_iter()
                     .flat_map(|key| points(&ground, key))
                     .collect::<BTreeSet<_>>()
@@ -132,10 +132,10 @@ impl Input {
         }
     }
 
-    fn delivery_keys(&self) -> Vec<CellKey> {
+    fn delivery(&self) -> Option<CellKey> {
         match self {
-            Self::Snapshot(_) => Vec::new(),
-            Self::Native(native) => native.delivery_keys(),
+            Self::Snapshot(_) => None,
+            Self::Native(native) => native.delivery(),
         }
     }
 }
@@ -148,18 +148,12 @@ impl NativeInput {
 
     /// Whether the same delivery has been decided before.
     pub fn decided(&self, known: &Cells) -> bool {
-        self.delivery_keys().iter().any(|key| known.marked(key))
+        self.delivery().is_some_and(|key| known.marked(&key))
     }
 
-    fn delivery_keys(&self) -> Vec<CellKey> {
-        let Some(delivery) = delivery_text(&self.delivery) else { return Vec::new() };
-        let account = &self.source.account;
-        let key = |days| CellKey::Delivery {
-            account: account.clone(),
-            day: day(self.received_at) + days,
-            delivery: delivery.clone(),
-        };
-        DAYS.map(key).collect()
+    fn delivery(&self) -> Option<CellKey> {
+        let account = self.source.account.clone();
+        self.delivery.key().map(|delivery| CellKey::Delivery { account, delivery })
     }
 }
 

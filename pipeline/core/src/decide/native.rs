@@ -1,6 +1,6 @@
 //! Decides a provider's request: one delivery, all its changes in one WAL record.
 
-use tributary_schemas::{id::Bits, observation::DeliveryId, state::Head, wal::Mutation};
+use tributary_schemas::{id::Bits, state::Head, wal::Mutation};
 
 use super::{MAX_RECORDS, draft::Draft, event::Telling, input::NativeInput};
 use crate::{
@@ -40,12 +40,8 @@ pub(super) fn decide(input: &NativeInput, draft: &mut Draft<'_>) -> Result<(), R
             draft.push(Mutation::Head { account: account.clone(), resource, head });
         }
     }
-    if !input.changes.is_empty() && input.delivery != DeliveryId::None {
-        draft.push(Mutation::Delivery {
-            account: account.clone(),
-            received_at: input.received_at,
-            delivery: input.delivery.clone(),
-        });
+    if let Some(delivery) = input.delivery.key().filter(|_| !input.changes.is_empty()) {
+        draft.push(Mutation::Delivery { account: account.clone(), delivery });
     }
     Ok(())
 }

@@ -14,6 +14,10 @@ pub fn wants(webhook: &Webhook, event: &UnifiedEvent) -> bool {
         && webhook.events.iter().any(|pattern| pattern.selects(event.event))
         && allows(webhook.providers.as_ref(), &event.provider)
         && allows(webhook.accounts.as_ref(), &event.account)
+        && webhook
+            .origin_owner_id
+            .as_deref()
+            .is_none_or(|owner| event.origin_owner_id.as_deref() == Some(owner))
         && allows(webhook.modes.as_ref(), &event.mode)
 }
 
@@ -43,6 +47,7 @@ mod tests {
             events: vec!["hris_*".parse().unwrap()],
             providers: None,
             accounts: None,
+            origin_owner_id: None,
             modes: None,
             record_type: RecordType::Full,
             ordering: Ordering::Unordered,
@@ -65,6 +70,7 @@ mod tests {
             project: "p".parse().unwrap(),
             account: "a".parse().unwrap(),
             provider: "demo".parse().unwrap(),
+            origin_owner_id: Some("customer-7".into()),
             event: "hris_employees.created".parse().unwrap(),
             event_date: Timestamp::from_micros(10),
             detected_at: Timestamp::from_micros(10),
@@ -76,6 +82,7 @@ mod tests {
     #[test]
     fn every_filter_counts() {
         assert!(wants(&webhook(), &event()));
+        assert!(wants(&Webhook { origin_owner_id: Some("customer-7".into()), ..webhook() }, &event()));
         for (rule, change) in [
             (
                 "another project",
@@ -86,6 +93,7 @@ mod tests {
             ("other events", &|it| it.events = vec!["crm_*".parse().unwrap()]),
             ("other providers", &|it| it.providers = Some(vec!["tryton".parse().unwrap()])),
             ("other accounts", &|it| it.accounts = Some(vec![])),
+            ("other end customers", &|it| it.origin_owner_id = Some("customer-8".into())),
             ("other modes", &|it| it.modes = Some(vec![Mode::NativeManual])),
         ] {
             let mut webhook = webhook();

@@ -24,7 +24,7 @@ pub enum Event {
     /// Time passed: [`Lane::wake`](super::Lane::wake) said when.
     Tick,
     /// A message was read.
-    Message(Received<Message>),
+    Message(Box<Received<Message>>),
     /// A partition is ours, under an assignment whose number is greater than any before.
     Assigned {
         /// The partition.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tributary_schemas::wal::{CommitMetadata, InputPosition, Twin, WalRecord};
+use tributary_schemas::wal::{CommitMetadata, Idle, InputPosition, Twin, WalRecord};
 
 use super::{
     plan::{Committed, timed},
@@ -111,7 +111,7 @@ impl Ledger {
 
     /// The metadata that a transaction commits with both twins' offsets, when it gives out timestamps up to `last_ts`.
     pub fn metadata(&self, last_ts: i64) -> CommitMetadata {
-        CommitMetadata { wal_applied: self.wal_applied(), last_ts }
+        CommitMetadata { wal_applied: self.wal_applied(), last_ts, idle: Idle::No }
     }
 
     /// Whether more has been applied than was last committed as applied: worth a commit when the lane is idle.

@@ -1,5 +1,6 @@
 //! A batch, decided: what one Kafka transaction writes for one partition.
 
+use bytes::Bytes;
 use tributary_schemas::{
     event::UnifiedEvent,
     time::Timestamp,
@@ -19,6 +20,8 @@ use crate::{
 pub struct Message {
     /// The account, as the topic's key.
     pub key: Vec<u8>,
+    /// The message as it came: what is set aside is set aside whole.
+    pub payload: Bytes,
     /// What it says, or why it can't be read.
     pub input: Result<Input, Dead>,
 }
@@ -37,6 +40,8 @@ pub struct Dead {
 pub struct Step {
     /// The message's key.
     pub key: Vec<u8>,
+    /// The message as it came.
+    pub payload: Bytes,
     /// When the native request was acknowledged that the message is.
     pub received_at: Option<Timestamp>,
     /// The message's WAL record.
@@ -129,9 +134,10 @@ pub fn plan(
             Ok(Input::Native(native)) => Some(native.received_at),
             Ok(Input::Snapshot(_)) | Err(_) => None,
         };
-        let (key, events, notes) = (message.key.clone(), decision.events, decision.notes);
+        let (key, payload) = (message.key.clone(), message.payload.clone());
+        let (events, notes) = (decision.events, decision.notes);
         told += events.len();
-        steps.push(Step { key, received_at, wal, events, dead, notes });
+        steps.push(Step { key, payload, received_at, wal, events, dead, notes });
     }
     let next = ledger.offsets_after(steps.iter().map(|step| step.wal.input));
     Plan { steps, next, metadata: ledger.metadata(last_ts) }
@@ -149,7 +155,7 @@ mod tests {
     use std::time::Duration;
 
     use tributary_schemas::{
-        id::{Bits, ProjectionVersion, RecordHash, RemoteId, RunId},
+        id::{Bits, ProjectionDigest, ProjectionVersion, RecordHash, RemoteId, RunId},
         observation::{
             Absence, Announce, Baseline, Content, Listed, RangeListing, Run, Snapshot, Source, Summary,
         },
@@ -166,11 +172,16 @@ mod tests {
                 project: "p".parse().unwrap(),
                 account: "a".parse().unwrap(),
                 provider: "demo".parse().unwrap(),
+                origin_owner_id: None,
             },
             resource: Resource::HrisEmployees,
             run: RunId(number),
             begun_at: Timestamp::from_micros(number as i64 * 1_000_000_000),
-            projection: ProjectionVersion([1; 8]),
+            lasted: Duration::ZERO,
+            projection: ProjectionVersion {
+                identity: ProjectionDigest([1; 8]),
+                content: ProjectionDigest([1; 8]),
+            },
             baseline: Baseline { from: RunId(1), announce: Announce::Created },
             settle: Duration::ZERO,
             bits: Bits::new(0).unwrap(),
@@ -191,7 +202,12 @@ mod tests {
 
     fn received(twin: Twin, offset: i64, input: Result<Input, Dead>) -> Received<Message> {
         let position = InputPosition { twin, partition: 3, offset };
-        Received { position, epoch: 1, bytes: 1, message: Message { key: Vec::new(), input } }
+        Received {
+            position,
+            epoch: 1,
+            bytes: 1,
+            message: Message { key: Vec::new(), payload: Bytes::new(), input },
+        }
     }
 
     fn ledger() -> Ledger {

@@ -111,8 +111,7 @@ impl Recovery {
         } else {
             beside(native)
         };
-        let CommitMetadata { wal_applied: from, last_ts } =
-            metadata.unwrap_or(CommitMetadata { wal_applied: begins, last_ts: 0 });
+        let (from, last_ts) = metadata.map_or((begins, 0), |it| (it.wal_applied, it.last_ts));
         if self.lost.is_some_and(|lost| from < lost) {
             return Err(Loss { partition: self.partition, begins, applied: from });
         }
@@ -185,10 +184,12 @@ fn greater(a: Option<CommitMetadata>, b: Option<CommitMetadata>) -> Option<Commi
 
 #[cfg(test)]
 mod tests {
+    use tributary_schemas::wal::Idle;
+
     use super::*;
 
     fn metadata(wal_applied: i64, last_ts: i64) -> Option<CommitMetadata> {
-        Some(CommitMetadata { wal_applied, last_ts })
+        Some(CommitMetadata { wal_applied, last_ts, idle: Idle::No })
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(super) fn hear(record: Record<'_>, news: &News) -> Seen {
 fn heard(before: Option<&Known>, news: &News) -> At {
     match before.map(|known| known.at) {
         Some(At::Native(last)) => At::Native(last.max(news.received_at)),
-        Some(At::Run(_)) | None => At::Native(news.received_at),
+        Some(At::Run { .. }) | None => At::Native(news.received_at),
     }
 }
 
@@ -58,8 +58,8 @@ fn late(known: &Known, news: &News) -> bool {
         (State::Live(_) | State::Missing { .. } | State::Touched, ..) => return false,
         (State::Gone, At::Native(heard), _) => heard,
         // A run deleted it, and told so at this time.
-        (State::Gone, At::Run(_), Some(told)) => Timestamp::from_micros(told.0),
-        (State::Gone, At::Run(_), None) => return false,
+        (State::Gone, At::Run { .. }, Some(told)) => Timestamp::from_micros(told.0),
+        (State::Gone, At::Run { .. }, None) => return false,
     };
     news.received_at <= deleted_at.plus(news.settle)
         || news.occurred_at.is_some_and(|occurred_at| occurred_at < deleted_at)

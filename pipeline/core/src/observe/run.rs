@@ -3,7 +3,7 @@
 use tributary_schemas::{
     observation::{Announce, Content},
     resource::Action,
-    state::{At, Introduced, Known, State},
+    state::{Introduced, Known, State},
 };
 
 use super::{Doubt, Hashes, Pass, Record, Seen, Sight, Standing};
@@ -30,20 +30,23 @@ pub(super) fn barred(record: Record<'_>, pass: &Pass, sight: Sight, bar: Note) -
 
 /// The range has had its baseline: differences speak.
 pub(super) fn compare(record: Record<'_>, pass: &Pass, sight: Sight) -> Seen {
-    let at = At::Run(pass.run);
+    let at = pass.at();
     match (record.state(), sight) {
         (State::Gone, Sight::Listed(Content::Hash(hash))) => {
             Seen::told(record.known(State::Live(hash), at, Introduced::Yes), Action::Created)
         }
         (State::Gone, Sight::Listed(Content::Unread)) => Seen::silent(Note::Unread),
-        (State::Gone, Sight::Unlisted(_) | Sight::Deleted) => Seen::NOTHING,
+        (State::Gone, Sight::Unlisted(_) | Sight::Deleted(_)) | (_, Sight::Unseen) => Seen::NOTHING,
+        (_, Sight::Deleted(Some(deleted_at))) if record.known_since() >= Some(deleted_at) => {
+            Seen::silent(Note::OldTombstone)
+        }
         (_, Sight::Listed(content)) => listed_again(record, pass, content),
         (State::Live(_) | State::Touched, Sight::Unlisted(Doubt::Doubtful)) => {
             let hash = pass.comparable(record.state());
             let marked = record.known(State::Missing { hash, run: pass.run }, at, record.introduced());
             record.adopt(marked, Some(Note::Marked))
         }
-        (State::Live(_) | State::Touched | State::Missing { .. }, Sight::Unlisted(_) | Sight::Deleted) => {
+        (State::Live(_) | State::Touched | State::Missing { .. }, Sight::Unlisted(_) | Sight::Deleted(_)) => {
             Seen::told(record.known(State::Gone, at, Introduced::No), Action::Deleted)
         }
     }
@@ -59,7 +62,7 @@ fn listed_again(record: Record<'_>, pass: &Pass, content: Content) -> Seen {
         }
         Content::Unread => (before.map_or(State::Touched, State::Live), false),
     };
-    let now = record.known(state, At::Run(pass.run), record.introduced());
+    let now = record.known(state, pass.at(), record.introduced());
     if other {
         return Seen::told(now, Action::Updated);
     }
@@ -81,12 +84,13 @@ pub(super) fn take_over(record: Record<'_>, pass: &Pass, sight: Sight) -> Seen {
         Sight::Listed(Content::Unread) => {
             (pass.comparable(record.state()).map_or(State::Touched, State::Live), Introduced::Yes)
         }
-        Sight::Unlisted(_) | Sight::Deleted if record.state() == State::Gone => return Seen::NOTHING,
+        Sight::Unseen => return Seen::NOTHING,
+        Sight::Unlisted(_) | Sight::Deleted(_) if record.state() == State::Gone => return Seen::NOTHING,
         // What a webhook told of may have been skipped: taken for gone, it would be told as created again.
         Sight::Unlisted(Doubt::Doubtful) => return compare(record, pass, sight),
-        Sight::Unlisted(Doubt::Sure) | Sight::Deleted => (State::Gone, Introduced::No),
+        Sight::Unlisted(Doubt::Sure) | Sight::Deleted(_) => (State::Gone, Introduced::No),
     };
-    record.adopt(record.known(state, At::Run(pass.run), introduced), Some(Note::TakenOver))
+    record.adopt(record.known(state, pass.at(), introduced), Some(Note::TakenOver))
 }
 
 /// A baseline tells each record as `created`; what is not there any more speaks as ever.
@@ -96,9 +100,9 @@ pub(super) fn announce(record: Record<'_>, pass: &Pass, sight: Sight) -> Seen {
         (Sight::Listed(Content::Unread), state) if state != State::Gone => {
             pass.comparable(state).map_or(State::Touched, State::Live)
         }
-        (Sight::Listed(Content::Unread) | Sight::Unlisted(_) | Sight::Deleted, _) => {
+        (Sight::Listed(Content::Unread) | Sight::Unlisted(_) | Sight::Unseen | Sight::Deleted(_), _) => {
             return compare(record, pass, sight);
         }
     };
-    Seen::told(record.known(state, At::Run(pass.run), Introduced::Yes), Action::Created)
+    Seen::told(record.known(state, pass.at(), Introduced::Yes), Action::Created)
 }

@@ -61,7 +61,7 @@ impl History {
             hashes: if kind == "p" { Hashes::Incomparable } else { Hashes::Comparable },
         };
         let sight = match (kind, rest) {
-            ("d", "-") => Sight::Deleted,
+            ("d", "-") => Sight::Deleted(None),
             (_, "-") => Sight::Unlisted(Doubt::Sure),
             (_, "~") => Sight::Unlisted(Doubt::Doubtful),
             (_, "?") => Sight::Listed(Content::Unread),

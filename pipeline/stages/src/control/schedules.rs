@@ -14,7 +14,7 @@ use tributary_core::schedule::PollState;
 use tributary_schemas::{
     codec,
     entity::{Account, Project, Schedule, ScheduleDefault},
-    observation::{Source, Trigger, TriggerReason},
+    observation::{Ask, Trigger, TriggerReason},
     resource::Resource,
 };
 
@@ -143,12 +143,8 @@ pub(super) async fn ask(
         "release" => TriggerReason::Release,
         _ => return Err(HttpError::not_found("expected run, resync or release")),
     };
-    let trigger = Trigger {
-        source: Source { project: account.project, account: account.id.clone(), provider: account.provider },
-        resources: vec![resource],
-        reason,
-        at: now(),
-    };
+    let trigger =
+        Trigger { source: account.source(), at: now(), ask: Ask::Run { resources: vec![resource], reason } };
     let record = Outgoing {
         topic: app.topics.poll_triggers(),
         key: account.id.as_str().as_bytes().to_vec().into(),

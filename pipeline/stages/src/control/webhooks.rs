@@ -34,6 +34,7 @@ pub(super) struct New {
     events: Vec<EventPattern>,
     providers: Option<Vec<ProviderId>>,
     accounts: Option<Vec<AccountId>>,
+    origin_owner_id: Option<String>,
     modes: Option<Vec<Mode>>,
     #[serde(default)]
     record_type: RecordType,
@@ -64,6 +65,7 @@ pub(super) async fn create(
         events: new.events,
         providers: new.providers,
         accounts: new.accounts,
+        origin_owner_id: new.origin_owner_id,
         modes: new.modes,
         record_type: new.record_type,
         ordering: new.ordering,
@@ -178,6 +180,7 @@ pub(super) struct Change {
     events: Option<Vec<EventPattern>>,
     providers: Option<Vec<ProviderId>>,
     accounts: Option<Vec<AccountId>>,
+    origin_owner_id: Option<String>,
     modes: Option<Vec<Mode>>,
     record_type: Option<RecordType>,
     ordering: Option<Ordering>,
@@ -217,6 +220,9 @@ pub(super) async fn patch(
         }
         if change.accounts.is_some() {
             webhook.accounts.clone_from(&change.accounts);
+        }
+        if change.origin_owner_id.is_some() {
+            webhook.origin_owner_id.clone_from(&change.origin_owner_id);
         }
         if change.modes.is_some() {
             webhook.modes.clone_from(&change.modes);
@@ -396,7 +402,8 @@ fn secrets_shown(webhook: &Webhook) -> Vec<Value> {
 fn shown(webhook: &Webhook) -> Value {
     json!({
         "id": webhook.id, "project_id": webhook.project, "url": webhook.url, "name": webhook.name,
-        "events": webhook.events, "providers": webhook.providers, "accounts": webhook.accounts, "modes": webhook.modes,
+        "events": webhook.events, "providers": webhook.providers, "accounts": webhook.accounts,
+        "origin_owner_id": webhook.origin_owner_id, "modes": webhook.modes,
         "record_type": webhook.record_type, "ordering": webhook.ordering, "rate": webhook.rate,
         "headers": webhook.headers.keys().collect::<Vec<_>>(), "status": webhook.status,
         "secrets": secrets_shown(webhook), "enabled_at": webhook.enabled_at, "created_at": webhook.created_at,

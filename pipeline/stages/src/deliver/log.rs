@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use anyhow::Context;
 use tributary_core::deliver::sign;
 use tributary_schemas::{
-    delivery::{Attempt, AttemptOutcome, Delivery},
+    delivery::{Attempt, AttemptOutcome, Delivery, Phases},
     time::Timestamp,
     topic::Topics,
 };
@@ -39,6 +39,8 @@ pub(super) fn attempt_of(delivery: &Delivery, begun: (Timestamp, Instant)) -> At
         status: None,
         error: None,
         next_at: None,
+        position: delivery.position.clone(),
+        phases: Phases::default(),
     }
 }
 

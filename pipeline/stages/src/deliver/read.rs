@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde_json::json;
 use tributary_schemas::{
     codec,
-    delivery::Delivery,
+    delivery::{Delivery, LogPosition},
     framing::{self, SchemaIds},
     topic::{RETRY_DELAYS, Topics},
 };
@@ -58,7 +58,11 @@ impl Reader {
         }
         // At once, whatever our clock says of when the event was detected: what waits can be overtaken.
         let due = now();
-        let delivery = |webhook| Delivery { webhook, event: event.clone(), attempt: 1, due };
+        let (topic, partition, offset) =
+            (record.at.topic.as_ref().into(), record.at.partition, record.offset);
+        let position = Some(LogPosition { topic, partition, offset });
+        let delivery =
+            |webhook| Delivery { webhook, event: event.clone(), attempt: 1, due, position: position.clone() };
         Ok(webhooks.into_iter().map(delivery).collect())
     }
 

@@ -10,7 +10,7 @@ use tributary_schemas::{
     event::{AccountFacts, Subject, UnifiedEvent},
     framing::{self, SchemaIds},
     id::{EventId, Sequence},
-    observation::{Snapshot, Source},
+    observation::Snapshot,
     resource::{Action, EventName, Mode, Resource},
 };
 
@@ -154,11 +154,9 @@ impl Writer {
         let payload = if sent.deleted { None } else { Some(serde_json::to_vec(&account)?) };
         self.send(self.topics.control_accounts(), &entity.id, payload, Vec::new()).await?;
         if sent.deleted {
-            let Account { project, id: account, provider, .. } = account;
-            let forget = Snapshot::Forget(Source { project, account: account.clone(), provider });
-            let forget = Some(codec::encode(&forget));
+            let forget = Some(codec::encode(&Snapshot::Forget(account.source())));
             self.send(self.topics.poll_snapshots(), &entity.id, forget, Vec::new()).await?;
-            self.store.delete_poll_states(&account).await?;
+            self.store.delete_poll_states(&account.id).await?;
         }
         Ok(Some(sent))
     }
@@ -187,12 +185,12 @@ fn event(account: &Account, action: Action) -> anyhow::Result<UnifiedEvent> {
         project: account.project.clone(),
         account: account.id.clone(),
         provider: account.provider.clone(),
+        origin_owner_id: account.origin_owner_id.as_deref().map(Into::into),
         event: EventName { resource: Resource::Account, action },
         event_date: account.updated_at,
         detected_at: account.updated_at,
         mode: Mode::NativeAutomatic,
         subject: Subject::Account(AccountFacts {
-            origin_owner_id: account.origin_owner_id.clone(),
             origin_owner_name: account.origin_owner_name.clone(),
             origin_username: account.origin_username.clone(),
             setup_information: setup,

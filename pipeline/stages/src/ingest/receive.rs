@@ -19,7 +19,7 @@ use tributary_connectors::{
 use tributary_schemas::{
     codec,
     entity::{Account, AccountStatus},
-    observation::{NativePayload, NativeRequest, Source},
+    observation::{NativePayload, NativeRequest},
 };
 
 use super::{accounts::Accounts, metrics};
@@ -177,11 +177,7 @@ impl Receiver {
             (payload, project.map_or_else(|| "tr1!".to_owned(), |project| project.id_prefix.clone()))
         };
         let request = NativeRequest {
-            source: Source {
-                project: account.project.clone(),
-                account: account.id.clone(),
-                provider: account.provider.clone(),
-            },
+            source: account.source(),
             received_at: now(),
             mode: native.mode(),
             headers: native.kept_headers(inbound),
@@ -190,6 +186,7 @@ impl Receiver {
             payload,
             id_prefix,
             settle: connector.settle(),
+            fetched: Vec::new(),
         };
         let record = Outgoing {
             topic: self.topic.clone(),

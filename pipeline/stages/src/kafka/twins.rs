@@ -48,7 +48,7 @@ pub struct TwinMessage {
 pub struct CommittedOffset {
     /// The next offset to read.
     pub offset: i64,
-    /// unify's own metadata, if it can be read.
+    /// unify's own metadata; `None` where a tool committed the offset.
     pub metadata: Option<CommitMetadata>,
 }
 
@@ -126,7 +126,10 @@ impl Twins {
         element.error().context("asking for committed offsets")?;
         match element.offset() {
             Offset::Offset(offset) => {
-                Ok(Some(CommittedOffset { offset, metadata: CommitMetadata::from_text(element.metadata()) }))
+                let metadata = CommitMetadata::from_text(element.metadata()).with_context(|| {
+                    format!("the committed offset of {}, partition {partition}", self.topic(twin))
+                })?;
+                Ok(Some(CommittedOffset { offset, metadata }))
             }
             Offset::Invalid => Ok(None),
             other => bail!("an unexpected committed offset {other:?}"),

@@ -11,7 +11,7 @@ use tributary_core::schedule::{Cadence, Changed, Delta, Interest, Landed, Next, 
 use tributary_schemas::{
     entity::{Account, AccountStatus, Schedule, ScheduleDefault, Version},
     id::{AccountId, Bits, ProjectId, RemoteId},
-    observation::{Announce, Run, Source, TriggerReason},
+    observation::{Announce, Run, TriggerReason},
     resource::Resource,
     time::Timestamp,
     topic::Topics,
@@ -102,7 +102,7 @@ impl Runner {
     ) -> anyhow::Result<()> {
         loop {
             let (mut state, version) = self.state(account, resource).await?;
-            state.asked = Some(reason);
+            state.asked = Some(reason.clone());
             state.failed_at = None;
             if reason == TriggerReason::Resync {
                 state.rebase(Announce::Created);
@@ -153,14 +153,11 @@ impl Runner {
         let (setup, hash_key) = self.open(&account)?;
         let mut job = Job {
             run: Run {
-                source: Source {
-                    project: account.project.clone(),
-                    account: id.clone(),
-                    provider: account.provider.clone(),
-                },
+                source: account.source(),
                 resource,
                 run,
                 begun_at,
+                lasted: Duration::ZERO,
                 projection: projection.version(),
                 baseline: state.baseline,
                 settle: connector.settle(),

@@ -132,6 +132,7 @@ impl Runner {
                         run: job.run.clone(),
                         changed: chunk.to_vec(),
                         deleted: Vec::new(),
+                        notification: None,
                     })
                 })
                 .collect();

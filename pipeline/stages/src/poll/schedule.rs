@@ -16,7 +16,7 @@ use tributary_schemas::{
     codec,
     entity::Account,
     id::{AccountId, ProjectId},
-    observation::Trigger,
+    observation::{Ask, Trigger},
     resource::Resource,
 };
 
@@ -166,14 +166,17 @@ impl Scheduler {
 
     async fn triggered(&mut self, record: &Incoming) -> anyhow::Result<()> {
         match codec::decode::<Trigger>(record.payload.as_deref().unwrap_or_default()) {
-            Ok(trigger) => {
-                let account = &trigger.source.account;
+            Ok(Trigger { source, ask: Ask::Run { resources, reason }, .. }) => {
+                let account = &source.account;
                 let all = self.accounts.get(account).map(|known| known.resources.clone()).unwrap_or_default();
-                let resources = if trigger.resources.is_empty() { all } else { trigger.resources };
+                let resources = if resources.is_empty() { all } else { resources };
                 for resource in resources {
-                    self.runner.ask(account, resource, trigger.reason).await?;
+                    self.runner.ask(account, resource, reason.clone()).await?;
                     self.look((account.clone(), resource), Duration::ZERO);
                 }
+            }
+            Ok(Trigger { ask: Ask::Fetch(_), .. }) => {
+                tracing::warn!(offset = record.offset, "a fetch was asked for: not done by this release");
             }
             Err(error) => tracing::warn!(%error, offset = record.offset, "a trigger that can't be read"),
         }

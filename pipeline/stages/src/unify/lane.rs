@@ -110,7 +110,7 @@ impl Lane {
             Order::Message(received) => {
                 let message = self.decoded(received.position, received.message);
                 let Received { position, epoch, bytes, .. } = received;
-                self.happened(Event::Message(Received { position, epoch, bytes, message }))?;
+                self.happened(Event::Message(Box::new(Received { position, epoch, bytes, message })))?;
             }
             Order::Revoked { partitions, done } => {
                 self.tickets += 1;
@@ -126,7 +126,7 @@ impl Lane {
 
     fn decoded(&self, position: InputPosition, message: TwinMessage) -> Message {
         let input = input::read(&self.shared.catalog, position.twin, &message.payload);
-        Message { key: message.key, input }
+        Message { key: message.key, payload: message.payload.into(), input }
     }
 
     /// Tells the machine, and does what it says, until nothing is left to do.

@@ -1,9 +1,10 @@
 //! A transaction as Kafka records: events, dead letters, WAL records, and the offsets of both twins.
 
-use serde::Serialize;
 use tributary_core::lane::{Part, Step, Transaction};
 use tributary_schemas::{
-    codec, framing,
+    codec,
+    dead::DeadLetter,
+    framing,
     topic::Topics,
     wal::{InputPosition, Twin},
 };
@@ -20,16 +21,6 @@ pub(super) struct Encoded {
     /// Which of the records are WAL records.
     pub(super) wal: Vec<usize>,
     pub(super) offsets: Vec<NextOffset>,
-}
-
-/// What `unify.dead` holds.
-#[derive(Serialize)]
-struct DeadLetter<'a> {
-    topic: &'a str,
-    partition: i32,
-    offset: i64,
-    reason: &'static str,
-    detail: &'a str,
 }
 
 /// Encodes a transaction.
@@ -53,7 +44,7 @@ pub(super) fn encode(shared: &Shared, transaction: &Transaction) -> anyhow::Resu
                     },
                 );
             }
-            if let Some(letter) = dead_letter(topics, step)? {
+            if let Some(letter) = dead_letter(topics, step) {
                 encoded.push(step, letter);
             }
             encoded.wal.push(encoded.records.len());
@@ -84,18 +75,19 @@ impl Encoded {
     }
 }
 
-fn dead_letter(topics: &Topics, step: &Step) -> anyhow::Result<Option<Outgoing>> {
-    let Some(dead) = &step.dead else { return Ok(None) };
+fn dead_letter(topics: &Topics, step: &Step) -> Option<Outgoing> {
+    let dead = step.dead.as_ref()?;
     let InputPosition { twin, partition, offset } = step.wal.input;
-    let (topic, reason, detail) = (&*topic(topics, twin), dead.reason, &*dead.detail);
+    let (topic, reason, detail) = (topic(topics, twin), dead.reason.to_owned(), dead.detail.clone());
     tracing::warn!(topic, partition, offset, reason, detail, "message set aside");
-    let letter = DeadLetter { topic, partition, offset, reason, detail };
-    Ok(Some(Outgoing {
+    let letter = DeadLetter { topic, partition, offset, reason, detail, at: crate::clock::now() };
+    Some(Outgoing {
         topic: topics.unify_dead(),
         key: step.key.clone().into(),
-        payload: Some(serde_json::to_vec(&letter)?.into()),
+        payload: Some(step.payload.clone()),
+        headers: letter.to_headers(),
         ..Outgoing::default()
-    }))
+    })
 }
 
 fn topic(topics: &Topics, twin: Twin) -> String {

@@ -43,7 +43,8 @@ impl World {
 
     async fn held(&self, record: &str) -> Vec<Held> {
         let due = Timestamp::from_micros(0);
-        let delivery = Delivery { webhook: "w".parse().unwrap(), event: event(record, 1), attempt: 1, due };
+        let (webhook, event) = ("w".parse().unwrap(), event(record, 1));
+        let delivery = Delivery { webhook, event, attempt: 1, due, position: None };
         self.stores.control.held(&delivery.line(), Sequence(i64::MAX), 100).await.unwrap()
     }
 
@@ -197,7 +198,8 @@ async fn a_row_that_a_crash_left_goes_with_its_delivery_whatever_the_clock_it_wa
     let (url, mut inbox) = watch(|_| (200, Duration::ZERO)).await;
     world.ordered(&url).await;
     let later = Timestamp::from_micros(4_000_000_000_000_000);
-    let delivery = Delivery { webhook: "w".parse().unwrap(), event: event("a", 1), attempt: 1, due: later };
+    let (webhook, event) = ("w".parse().unwrap(), event("a", 1));
+    let delivery = Delivery { webhook, event, attempt: 1, due: later, position: None };
     let held = Held { sequence: Sequence(1), due: later };
     world.stores.control.hold(&delivery.line(), held, later).await.unwrap();
     let stage = world.start(hundredth());

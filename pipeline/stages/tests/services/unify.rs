@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use tributary_core::cells::{Cell, CellKey, CellValue, Want};
 use tributary_schemas::{
     codec,
-    id::{AccountId, Bits, ProjectionVersion, RecordHash, RemoteId, RunId},
+    dead::DeadLetter,
+    id::{AccountId, Bits, ProjectionDigest, ProjectionVersion, RecordHash, RemoteId, RunId},
     observation::{
         Absence, Announce, Baseline, Content, DeliveryId, Listed, NativePayload, NativeRequest, RangeListing,
         Run, Snapshot, Source, Summary,
@@ -15,7 +16,10 @@ use tributary_schemas::{
     time::Timestamp,
     wal::Mutation,
 };
-use tributary_stages::store::{Ranges, StateStore, StoreError};
+use tributary_stages::{
+    kafka::Incoming,
+    store::{Ranges, StateStore, StoreError},
+};
 
 use crate::deployment::{Deployment, PATIENCE};
 
@@ -24,6 +28,7 @@ fn source(account: &str, provider: &str) -> Source {
         project: "p".parse().unwrap(),
         account: account.parse().unwrap(),
         provider: provider.parse().unwrap(),
+        origin_owner_id: Some("customer-7".into()),
     }
 }
 
@@ -33,7 +38,11 @@ fn run(account: &str, number: u64) -> Run {
         resource: Resource::HrisEmployees,
         run: RunId(number),
         begun_at: Timestamp::from_micros(1_700_000_000_000_000 + number as i64 * 1_000_000),
-        projection: ProjectionVersion([1; 8]),
+        lasted: Duration::ZERO,
+        projection: ProjectionVersion {
+            identity: ProjectionDigest([1; 8]),
+            content: ProjectionDigest([1; 8]),
+        },
         baseline: Baseline { from: RunId(1), announce: Announce::Created },
         settle: Duration::ZERO,
         bits: Bits::new(0).unwrap(),
@@ -73,7 +82,14 @@ fn native(account: &str, delivery: &str, body: &str) -> NativeRequest {
         payload: NativePayload::Full,
         id_prefix: "tr1!".into(),
         settle: Duration::from_secs(2),
+        fetched: Vec::new(),
     }
+}
+
+/// What a record of `unify.dead` says is wrong with it.
+fn letter(record: &Incoming) -> DeadLetter {
+    let headers = record.headers.iter().map(|(name, value)| (name.as_str(), &value[..]));
+    DeadLetter::from_headers(headers).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,8 +176,11 @@ async fn a_native_request_speaks_once_and_what_can_t_be_read_is_set_aside() {
     };
     send(&native("a", "d1", &body("created", 1))).await;
     send(&native("a", "d1", &body("created", 1))).await;
-    deployment.publish(topics.ingest_native(), "a", b"\xffnonsense".to_vec()).await;
-    send(&native("a", "d2", r#"{"type":"employment.created","employment":{}}"#)).await;
+    let without_id = native("a", "d2", r#"{"type":"employment.created","employment":{}}"#);
+    let sent_dead = [b"\xffnonsense".to_vec(), codec::encode(&without_id)];
+    for payload in sent_dead.clone() {
+        deployment.publish(topics.ingest_native(), "a", payload).await;
+    }
     send(&native("a", "d3", &body("updated", 1))).await;
 
     let created = events.event().await;
@@ -173,8 +192,8 @@ async fn a_native_request_speaks_once_and_what_can_t_be_read_is_set_aside() {
     for reason in ["undecodable", "unmappable"] {
         let record = dead.next().await;
         assert_eq!(&record.key[..], b"a", "a dead letter has its account's key");
-        let letter: serde_json::Value = serde_json::from_slice(&record.payload.unwrap()).unwrap();
-        assert_eq!(letter["reason"], reason, "{letter}");
+        assert_eq!(letter(&record).reason, reason);
+        assert!(sent_dead.contains(&record.payload.unwrap().to_vec()), "the whole input, to be sent again");
     }
     unify.stop().await;
 }
@@ -270,7 +289,6 @@ async fn an_event_too_large_for_its_topic_is_set_aside_and_the_batch_goes_on() {
             event.event_id
         );
     }
-    let letter: serde_json::Value = serde_json::from_slice(&dead.next().await.payload.unwrap()).unwrap();
-    assert_eq!(letter["reason"], "too_large", "{letter}");
+    assert_eq!(letter(&dead.next().await).reason, "too_large");
     unify.stop().await;
 }

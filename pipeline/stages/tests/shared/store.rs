@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tributary_core::cells::{Cell, CellKey, CellValue, Want, day};
+use tributary_core::cells::{Cell, CellKey, CellValue, Want};
 use tributary_schemas::{
     delivery::Line,
     id::{AccountId, Bits, RecordHash, RecordKey, RemoteId, RunId, Sequence},
@@ -10,7 +10,7 @@ use tributary_schemas::{
     resource::Resource,
     state::{At, Bucket, Head, Introduced, Known, RangeRow, State},
     time::Timestamp,
-    wal::Mutation,
+    wal::{Cut, Mutation},
 };
 use tributary_stages::store::{
     AttemptRow, Cas, ControlStore, EntityRef, Held, Kind, Lookup, StateStore, Stored, Stores, Unpublished,
@@ -31,7 +31,7 @@ fn bucket(account: &AccountId, bits: u8, range: u32) -> Bucket {
 fn known(hash: u8) -> Known {
     Known {
         state: State::Live(RecordHash([hash; 16])),
-        at: At::Run(RunId(1)),
+        at: At::Run { run: RunId(1), begun_at: Timestamp::from_micros(1_700_000_000_000_000) },
         introduced: Introduced::Yes,
         sequence: None,
         remote_id: RemoteId::new("42"),
@@ -122,22 +122,17 @@ async fn a_large_slice_is_read_whole(store: &dyn StateStore) {
 
 async fn marks_and_heads_are_read_back(store: &dyn StateStore) {
     let account = account();
-    let at = Timestamp::from_micros(1_764_000_000_000_000);
-    let delivery = DeliveryId::Declared("evt-1".into());
+    let delivery = |id: &str| DeliveryId::Declared(id.into()).key().unwrap();
     let head =
         Head { last_full_run: Some(RunId(3)), bits: Bits::new(4).unwrap(), bits_before: None, moved: 0 };
     let writes = [
-        (1, Mutation::Delivery { account: account.clone(), received_at: at, delivery }),
+        (1, Mutation::Delivery { account: account.clone(), delivery: delivery("evt-1") }),
         (2, Mutation::Head { account: account.clone(), resource: Resource::HrisEmployees, head }),
     ];
     store.apply(&writes).await.unwrap();
-    let key = |delivery: &str| CellKey::Delivery {
-        account: account.clone(),
-        day: day(at),
-        delivery: delivery.into(),
-    };
-    assert_eq!(held(store, Want::Cell(key("ievt-1"))).await, [(1, CellValue::Mark)]);
-    assert!(held(store, Want::Cell(key("ievt-2"))).await.is_empty());
+    let key = |id| CellKey::Delivery { account: account.clone(), delivery: delivery(id) };
+    assert_eq!(held(store, Want::Cell(key("evt-1"))).await, [(1, CellValue::Mark)]);
+    assert!(held(store, Want::Cell(key("evt-2"))).await.is_empty());
     let head_of = CellKey::Head(account.clone(), Resource::HrisEmployees);
     assert_eq!(held(store, Want::Cell(head_of)).await, [(2, CellValue::Head(head))]);
     assert_eq!(store.ranges(&account, Resource::HrisEmployees).await.unwrap().head, Some(head));
@@ -154,7 +149,8 @@ async fn what_is_forgotten_is_gone_and_older_writes_never_show(store: &dyn State
         (12, Mutation::Head { account: account.clone(), resource: Resource::HrisEmployees, head }),
     ];
     store.apply(&writes).await.unwrap();
-    store.apply(&[(20, Mutation::Forget { account: account.clone() })]).await.unwrap();
+    let cuts = vec![Cut { resource: Resource::HrisEmployees, bits: head.bits }];
+    store.apply(&[(20, Mutation::Forget { account: account.clone(), cuts })]).await.unwrap();
     store.apply(&writes).await.unwrap();
     assert!(held(store, Want::Slice(bucket)).await.is_empty());
     let ranges = store.ranges(&account, Resource::HrisEmployees).await.unwrap();

@@ -2,7 +2,9 @@
 
 use tributary_schemas::{
     id::{Bits, RemoteId},
-    observation::{Absence, Announce, Content, DeliveryId, DeltaPage, Listed, RangeListing, Snapshot},
+    observation::{
+        Absence, Announce, Content, DeliveryId, DeltaPage, Listed, RangeListing, Snapshot, Tombstone,
+    },
     resource::{Action, Resource},
 };
 
@@ -67,8 +69,9 @@ fn a_range_of_another_cut_than_its_summary_s_is_dropped() {
 #[test]
 fn a_message_holds_no_more_records_than_one_decision_may() {
     let (mut world, listing) = listing(0, vec![]);
-    let deleted = (0..MAX_RECORDS as u32 + 1).map(remote).collect();
-    let page = DeltaPage { run: listing.run, changed: vec![], deleted };
+    let tombstone = |id| Tombstone { remote_id: remote(id), deleted_at: None };
+    let deleted = (0..MAX_RECORDS as u32 + 1).map(tombstone).collect();
+    let page = DeltaPage { run: listing.run, changed: vec![], deleted, notification: None };
     assert_eq!(rejection(&mut world, Snapshot::Delta(page)), Some(Rejection::TooManyRecords));
 }
 

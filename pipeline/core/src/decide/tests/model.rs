@@ -131,7 +131,8 @@ fn play(world: &mut World, ops: &[Op]) {
             Op::Doubtful => {
                 world.absence = match world.absence {
                     Absence::Sure | Absence::Released => Absence::Doubtful,
-                    Absence::Doubtful => Absence::Sure,
+                    Absence::Doubtful => Absence::Partial,
+                    Absence::Partial => Absence::Sure,
                 }
             }
             Op::Projection => world.projection += 1,

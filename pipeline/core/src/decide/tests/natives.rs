@@ -36,13 +36,12 @@ fn several_changes_of_one_record_in_one_body_are_told_in_order() {
 }
 
 #[test]
-fn the_same_delivery_is_silent_for_three_days() {
-    for (rule, wait, told) in [
-        ("at once", 0, ""),
-        ("across midnight", 24 * 60, ""),
-        ("three days later", 3 * 24 * 60, ""),
-        ("four days later the mark is gone", 4 * 24 * 60, "~1"),
-        ("by a clock that is behind, across midnight", -24 * 60, ""),
+fn the_same_delivery_is_silent() {
+    for (rule, wait) in [
+        ("at once", 0),
+        ("across midnight", 24 * 60),
+        ("three days later", 3 * 24 * 60),
+        ("by a clock that is behind, across midnight", -24 * 60),
     ] {
         let mut world = World::new(Announce::Nothing);
         world.wait(30 * 24 * 60);
@@ -53,7 +52,7 @@ fn the_same_delivery_is_silent_for_three_days() {
         world.wait(wait);
         let again = world.native(delivery, &[(Action::Updated, 1)]);
         world.feed(&[again]);
-        assert_eq!(world.told(), told, "{rule}");
+        assert_eq!(world.told(), "", "{rule}");
     }
 }
 

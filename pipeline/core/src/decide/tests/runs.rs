@@ -1,13 +1,16 @@
 //! Scans and deltas in the orders in which they can land. `+1` is `created` of record 1, `~1` `updated`, `-1` `deleted`.
 
+use std::time::Duration;
+
 use tributary_schemas::{
-    observation::{Absence, Announce},
-    resource::Action,
+    event::Subject,
+    observation::{Absence, Announce, Notification, Snapshot},
+    resource::{Action, Mode},
     state::State,
 };
 
 use super::world::{World, first};
-use crate::note::Note;
+use crate::{decide::Input, note::Note};
 
 #[test]
 fn changes_between_two_scans_are_told_by_the_second() {
@@ -214,4 +217,51 @@ fn a_range_that_did_not_change_writes_nothing() {
     world.land(summary);
     let decision = world.feed(&Vec::from(flight)).remove(0).unwrap();
     assert_eq!((decision.mutations, decision.events), (vec![], vec![]));
+}
+
+#[test]
+fn a_partial_run_compares_what_it_names_and_deletes_nothing() {
+    let mut world = World::told_of(0..3);
+    world.absence = Absence::Partial;
+    world.set([1, 9]);
+    world.remove([2]);
+    world.scan_now(0);
+    let told = world.told();
+    let mut told: Vec<_> = told.split(' ').collect();
+    told.sort_unstable();
+    assert_eq!(told, ["+9", "~1"]);
+    world.absence = Absence::Sure;
+    world.scan_now(0);
+    assert_eq!(world.told(), "-2", "a whole one tells it");
+}
+
+#[test]
+fn a_tombstone_counts_unless_it_is_older_than_what_is_known() {
+    for (rule, minutes_ago, told) in [("after the run that saw the record", 1, "-0"), ("before it", 20, "")] {
+        let mut world = World::told_of(0..1);
+        world.remove([0]);
+        world.wait(10);
+        let mut flight = world.delta([0]);
+        let Input::Snapshot(Snapshot::Delta(page)) = &mut flight[0] else { panic!("a delta") };
+        page.deleted[0].deleted_at = Some(world.now().minus(Duration::from_secs(minutes_ago * 60)));
+        world.land(flight);
+        assert_eq!(world.told(), told, "{rule}");
+    }
+}
+
+#[test]
+fn a_feed_that_a_notification_made_be_read_is_decided_by_hash_and_told_as_native() {
+    let mut world = World::told_of(0..2);
+    world.set([0]);
+    world.wait(10);
+    let mut flight = world.delta([0, 1]);
+    let Input::Snapshot(Snapshot::Delta(page)) = &mut flight[0] else { panic!("a delta") };
+    let raw_event = Some(r#"{"headers":{},"body":null}"#.to_owned());
+    let (received_at, mode) = (world.now().minus(Duration::from_secs(5)), Mode::NativeAutomatic);
+    page.notification = Some(Notification { received_at, mode, raw_event: raw_event.clone() });
+    let decision = world.feed(&Vec::from(flight)).remove(0).unwrap();
+    let [event] = &decision.events[..] else { panic!("record 1 did not change: {decision:?}") };
+    assert_eq!((event.mode, event.event_date), (mode, received_at));
+    let Subject::Record { raw_event: raw, event_data, .. } = &event.subject else { panic!("a record") };
+    assert_eq!((raw, event_data), (&raw_event, &None));
 }

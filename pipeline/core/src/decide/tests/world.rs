@@ -9,9 +9,9 @@ use std::{
 };
 
 use tributary_schemas::{
-    id::{Bits, ProjectionVersion, RecordHash, RecordKey, RemoteId, RunId, Sequence},
+    id::{Bits, ProjectionDigest, ProjectionVersion, RecordHash, RecordKey, RemoteId, RunId, Sequence},
     observation::{
-        Absence, Announce, Baseline, Content, DeliveryId, DeltaPage, Listed, Run, Snapshot, Source,
+        Absence, Announce, Baseline, Content, DeliveryId, DeltaPage, Listed, Run, Snapshot, Source, Tombstone,
     },
     resource::{Action, Mode, Resource},
     state::{Head, Known, RangeRow, State},
@@ -120,7 +120,11 @@ impl World {
             resource: RESOURCE,
             run,
             begun_at: self.now(),
-            projection: ProjectionVersion([self.projection; 8]),
+            lasted: Duration::ZERO,
+            projection: ProjectionVersion {
+                identity: ProjectionDigest([1; 8]),
+                content: ProjectionDigest([self.projection; 8]),
+            },
             baseline: self.baseline,
             settle: Duration::from_secs(120),
             bits: Bits::new(bits).unwrap(),
@@ -159,8 +163,9 @@ impl World {
         let run = self.run(0);
         let (there, gone): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| self.truth.contains_key(id));
         let changed = there.into_iter().map(|id| self.listed(id)).collect();
-        let deleted = gone.into_iter().map(remote).collect();
-        [Input::Snapshot(Snapshot::Delta(DeltaPage { run, changed, deleted }))].into()
+        let tombstone = |id| Tombstone { remote_id: remote(id), deleted_at: None };
+        let deleted = gone.into_iter().map(tombstone).collect();
+        [Input::Snapshot(Snapshot::Delta(DeltaPage { run, changed, deleted, notification: None }))].into()
     }
 
     /// A delta that lands at once, well after what was before it.
@@ -245,6 +250,9 @@ impl World {
     /// Clean full scans until one has nothing to say. Panics if none has.
     pub(crate) fn come_to_rest(&mut self, bits: u8) {
         self.unread.clear();
+        if self.absence == Absence::Partial {
+            self.absence = Absence::Sure;
+        }
         for _ in 0..5 {
             self.wait(60);
             let flight = self.polite_scan(bits);
@@ -292,6 +300,7 @@ pub(crate) fn source() -> Source {
         project: "acme".parse().unwrap(),
         account: "a1".parse().unwrap(),
         provider: "demo".parse().unwrap(),
+        origin_owner_id: None,
     }
 }
 

@@ -9,7 +9,6 @@ use scylla::{
     statement::prepared::PreparedStatement,
     value::{CqlValue, Row},
 };
-use tributary_core::cells::day;
 use tributary_schemas::{
     delivery::Line,
     entity::Version,
@@ -436,4 +435,9 @@ fn big(version: Version) -> CqlValue {
 
 pub(super) fn text(value: impl std::fmt::Display) -> CqlValue {
     CqlValue::Text(value.to_string())
+}
+
+/// The day of an instant, counted from 1970: the bucket of the attempts.
+fn day(at: Timestamp) -> i64 {
+    at.as_seconds().div_euclid(86_400)
 }

@@ -8,11 +8,12 @@ use scylla::{client::session::Session, statement::unprepared::Statement};
 use super::{Config, connect};
 
 /// The migrations: number, name, statements.
-const MIGRATIONS: [(i32, &str, &str); 4] = [
+const MIGRATIONS: [(i32, &str, &str); 5] = [
     (1, "001_state", include_str!("../../../../../ops/cql/001_state.cql")),
     (2, "002_control", include_str!("../../../../../ops/cql/002_control.cql")),
     (3, "003_registered", include_str!("../../../../../ops/cql/003_registered.cql")),
     (4, "004_held", include_str!("../../../../../ops/cql/004_held.cql")),
+    (5, "005_unify", include_str!("../../../../../ops/cql/005_unify.cql")),
 ];
 
 /// How long a change of the schema may take: every node takes part in it.

@@ -11,13 +11,13 @@ use scylla::{
     statement::{batch::Batch, batch::BatchType, prepared::PreparedStatement},
     value::CqlValue,
 };
-use tributary_core::cells::{Cell, CellKey, CellValue, Want, day, delivery_text};
+use tributary_core::cells::{Cell, CellKey, CellValue, Want};
 use tributary_schemas::{
     codec,
     id::{AccountId, Bits, RecordKey},
     resource::Resource,
     state::{Bucket, Known},
-    wal::Mutation,
+    wal::{Cut, Mutation},
 };
 
 use super::{
@@ -71,7 +71,7 @@ impl Statements {
             .await?,
             ranges,
             delivery: prepare(
-                "SELECT v, WRITETIME(v) FROM deliveries WHERE account = ? AND day = ? AND delivery = ?",
+                "SELECT v, WRITETIME(v) FROM deliveries WHERE account = ? AND delivery = ?",
             )
             .await?,
             forgotten: prepare("SELECT v, WRITETIME(v) FROM forgotten WHERE account = ?").await?,
@@ -92,7 +92,7 @@ impl Statements {
             )
             .await?,
             put_delivery: prepare(
-                "INSERT INTO deliveries (account, day, delivery, v) VALUES (?, ?, ?, ?) USING TIMESTAMP ?",
+                "INSERT INTO deliveries (account, delivery, v) VALUES (?, ?, ?) USING TIMESTAMP ?",
             )
             .await?,
             put_forgotten: prepare("INSERT INTO forgotten (account, v) VALUES (?, ?) USING TIMESTAMP ?").await?,
@@ -159,7 +159,7 @@ impl StateStore for CqlStore {
 /// Writes that go together: one partition's cells, or the forgetting of an account.
 enum Write {
     Cells(Vec<(i64, Mutation)>),
-    Forget(i64, AccountId),
+    Forget(i64, AccountId, Vec<Cut>),
 }
 
 /// Puts cells of one partition together, up to the size of a batch.
@@ -173,9 +173,9 @@ fn batches(mutations: &[(i64, Mutation)]) -> Vec<Write> {
             }
             Mutation::Range { bucket, .. } => format!("g {} {}", bucket.account, bucket.resource),
             Mutation::Head { account, resource, .. } => format!("g {account} {resource}"),
-            Mutation::Delivery { account, received_at, .. } => format!("d {account} {}", day(*received_at)),
-            Mutation::Forget { account } => {
-                writes.push(Write::Forget(*ts, account.clone()));
+            Mutation::Delivery { account, delivery } => format!("d {account} {}", delivery.as_str()),
+            Mutation::Forget { account, cuts } => {
+                writes.push(Write::Forget(*ts, account.clone(), cuts.clone()));
                 continue;
             }
         };
@@ -226,8 +226,8 @@ impl CqlStore {
             }
             CellKey::Range(bucket) => (&self.state.range, bucket_values(bucket)),
             CellKey::Head(account, resource) => (&self.state.head, vec![text(account), text(resource)]),
-            CellKey::Delivery { account, day, delivery } => {
-                (&self.state.delivery, vec![text(account), CqlValue::BigInt(*day), text(delivery)])
+            CellKey::Delivery { account, delivery } => {
+                (&self.state.delivery, vec![text(account), text(delivery.as_str())])
             }
             CellKey::Forgotten(account) => (&self.state.forgotten, vec![text(account)]),
         };
@@ -295,7 +295,7 @@ impl CqlStore {
                 retried("writing state", || self.session.batch(&batch, &values)).await?;
                 Ok(())
             }
-            Write::Forget(ts, account) => self.forget(ts, &account).await,
+            Write::Forget(ts, account, cuts) => self.forget(ts, &account, &cuts).await,
         }
     }
 
@@ -333,40 +333,30 @@ impl CqlStore {
                 let values = vec![text(account), text(resource), CqlValue::Blob(codec::encode(head)), ts];
                 (&self.state.put_head, values)
             }
-            Mutation::Delivery { account, received_at, delivery } => {
-                let delivery = delivery_text(delivery)?;
-                let day = CqlValue::BigInt(day(*received_at));
-                (
-                    &self.state.put_delivery,
-                    vec![text(account), day, text(delivery), CqlValue::Blob(vec![1]), ts],
-                )
+            Mutation::Delivery { account, delivery } => {
+                let values = vec![text(account), text(delivery.as_str()), CqlValue::Blob(vec![1]), ts];
+                (&self.state.put_delivery, values)
             }
             Mutation::Forget { .. } => return None,
         })
     }
 
     /// Deletes every partition of the account at `ts`, and leaves the mark. The mark comes first, so that a broken-off
-    /// forgetting is seen as forgotten and repeated from the WAL.
-    async fn forget(&self, ts: i64, account: &AccountId) -> Result<(), StoreError> {
+    /// forgetting is seen as forgotten and repeated from the WAL. What is written before `ts`, also if it comes later, is
+    /// below the deletions.
+    async fn forget(&self, ts: i64, account: &AccountId, cuts: &[Cut]) -> Result<(), StoreError> {
         let mark = (account.as_str(), vec![1u8], ts);
         retried("forgetting an account", || self.session.execute_unpaged(&self.state.put_forgotten, &mark))
             .await?;
-        for resource in Resource::ALL {
-            let Some(Cell { value: Some(CellValue::Head(head)), .. }) =
-                self.cell(CellKey::Head(account.clone(), resource)).await?
-            else {
-                continue;
-            };
-            for bits in [Some(head.bits), head.bits_before].into_iter().flatten() {
-                let buckets = (0..bits.ranges()).map(|range| Bucket {
-                    account: account.clone(),
-                    resource,
-                    bits,
-                    range,
-                });
-                let deletions: Vec<_> = buckets.map(|bucket| self.forget_records(ts, bucket)).collect();
-                stream::iter(deletions).buffer_unordered(CONCURRENCY).try_collect::<Vec<()>>().await?;
-            }
+        for Cut { resource, bits } in cuts {
+            let buckets = (0..bits.ranges()).map(|range| Bucket {
+                account: account.clone(),
+                resource: *resource,
+                bits: *bits,
+                range,
+            });
+            let deletions: Vec<_> = buckets.map(|bucket| self.forget_records(ts, bucket)).collect();
+            stream::iter(deletions).buffer_unordered(CONCURRENCY).try_collect::<Vec<()>>().await?;
             let values = (ts, account.as_str(), resource.name());
             retried("forgetting an account", || {
                 self.session.execute_unpaged(&self.state.forget_ranges, values)

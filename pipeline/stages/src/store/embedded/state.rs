@@ -35,7 +35,7 @@ impl StateStore for EmbeddedStore {
     async fn apply(&self, mutations: &[(i64, Mutation)]) -> Result<(), StoreError> {
         let _writing = self.writing();
         for (ts, mutation) in mutations {
-            let Some(cell) = written(*ts, mutation) else { continue };
+            let cell = written(*ts, mutation);
             let at = place(&cell.key);
             let held = self.cells.get(&at).map_err(away)?;
             if held.is_some_and(|held| stamp(&held).is_some_and(|held| held > *ts)) {
@@ -135,8 +135,8 @@ fn place(cell: &CellKey) -> Vec<u8> {
         CellKey::Head(account, resource) => {
             key(&[b"head", account.as_str().as_bytes(), resource.name().as_bytes()])
         }
-        CellKey::Delivery { account, day, delivery } => {
-            key(&[b"delivery", account.as_str().as_bytes(), day.to_string().as_bytes(), delivery.as_bytes()])
+        CellKey::Delivery { account, delivery } => {
+            key(&[b"delivery", account.as_str().as_bytes(), delivery.as_str().as_bytes()])
         }
         CellKey::Forgotten(account) => key(&[b"forgotten", account.as_str().as_bytes()]),
     }
