@@ -4,14 +4,10 @@
 
 pub mod address;
 pub mod cells;
-pub mod decide;
 pub mod deliver;
 pub mod guard;
-pub mod lane;
-mod merge;
-pub mod note;
-pub mod observe;
-pub mod ranges;
-pub mod rejection;
+pub mod range;
+pub mod record;
 pub mod scan;
 pub mod schedule;
+pub mod unify;

@@ -11,7 +11,7 @@ use tributary_schemas::{
 
 use crate::{
     guard::{Guard, holds},
-    ranges::FINEST,
+    range::FINEST,
 };
 
 /// Records a range, when a cut is chosen.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use tributary_core::decide::Input;
+use tributary_core::unify::decide::Input;
 use tributary_schemas::{
     event::UnifiedEvent,
     wal::{CommitMetadata, Twin, WalRecord},

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use tributary_core::{
     cells::{CellKey, CellValue, Cells},
-    decide::decide,
+    unify::decide::decide,
 };
 use tributary_schemas::{
     event::{Subject, UnifiedEvent},

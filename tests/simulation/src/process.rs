@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tributary_core::lane::{
+use tributary_core::unify::{
     Action, Event, Found, Lane, Limits, Message, Now, Outcome, Received, Transaction,
 };
 use tributary_schemas::{

@@ -7,8 +7,8 @@ use std::{
 
 use tributary_core::{
     cells::{CellKey, CellValue},
-    decide::{Input, NativeChange, NativeInput},
     scan::Scan,
+    unify::decide::{Input, NativeChange, NativeInput},
 };
 use tributary_schemas::{
     id::{Bits, ProjectionDigest, ProjectionVersion, RecordHash, RemoteId, RunId},

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tributary_core::lane::{Event, Found};
+use tributary_core::unify::{Event, Found};
 use tributary_schemas::{
     codec,
     wal::{Twin, WalRecord},

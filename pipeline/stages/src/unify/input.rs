@@ -2,8 +2,8 @@
 
 use tributary_connectors::Catalog;
 use tributary_core::{
-    decide::{Input, NativeChange, NativeInput},
-    lane::Dead,
+    unify::Dead,
+    unify::decide::{Input, NativeChange, NativeInput},
 };
 use tributary_schemas::{
     codec,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use tributary_core::lane::{self, Action, Event, Message, Now, Outcome, Part, Received, Transaction};
+use tributary_core::unify::{self, Action, Event, Message, Now, Outcome, Part, Received, Transaction};
 use tributary_schemas::wal::{InputPosition, Mutation};
 
 use super::{
@@ -40,7 +40,7 @@ pub(super) struct Lane {
     router: Arc<Router>,
     ask: Ask,
     producer: Transactional,
-    machine: lane::Lane,
+    machine: unify::Lane,
     /// When the recovery of a partition began, under its assignment.
     recoveries: HashMap<(i32, u64), Instant>,
     /// Who waits for a revocation, by ticket.
@@ -64,7 +64,7 @@ impl Lane {
     ) -> anyhow::Result<Self> {
         let producer = producer(&shared, &name)?;
         let ask = Ask::new(number, shared.clone(), twins.clone(), router.clone())?;
-        let machine = lane::Lane::new(shared.limits, clocks());
+        let machine = unify::Lane::new(shared.limits, clocks());
         let (recoveries, revocations) = (HashMap::new(), HashMap::new());
         Ok(Self {
             name,

@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tributary_connectors::Catalog;
-use tributary_core::lane::Limits;
+use tributary_core::unify::Limits;
 use tributary_schemas::framing::SchemaIds;
 
 use self::{lane::Lane, router::Router};

@@ -12,7 +12,7 @@ use std::{
 
 use tributary_core::{
     cells::Cell,
-    lane::{Event, Received},
+    unify::{Event, Received},
 };
 
 use crate::kafka::{Flow, Listener, TwinMessage, Twins};

@@ -1,6 +1,6 @@
 //! A transaction as Kafka records: events, dead letters, WAL records, and the offsets of both twins.
 
-use tributary_core::lane::{Part, Step, Transaction};
+use tributary_core::unify::{Part, Step, Transaction};
 use tributary_schemas::{
     codec,
     dead::DeadLetter,

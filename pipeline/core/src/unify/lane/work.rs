@@ -4,17 +4,17 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use tributary_schemas::wal::{Mutation, WalRecord};
 
-use super::{
-    Held, Lane,
-    exchange::{Action, Outcome, Part, Transaction},
-    gathering::{Batch, Received},
-    now::Now,
-    plan::{Dead, Message, plan, timed},
-};
+use super::{Held, Lane};
 use crate::{
     cells::{Cell, Cells, Want},
-    decide::Input,
     guard::{Guard, holds},
+    unify::{
+        decide::Input,
+        exchange::{Action, Outcome, Part, Transaction},
+        gathering::{Batch, Received},
+        now::Now,
+        plan::{Dead, Message, plan, timed},
+    },
 };
 
 /// What the lane is doing.

@@ -13,10 +13,9 @@ use super::{Decision, event::Telling};
 use crate::{
     cells::Cells,
     guard::{Guard, holds},
-    note::Note,
-    observe::Seen,
-    ranges,
-    rejection::Rejection,
+    range,
+    record::{Note, Seen},
+    unify::rejection::Rejection,
 };
 
 /// How many events one input message may make.
@@ -69,8 +68,8 @@ impl<'a> Draft<'a> {
         let before = self.record(bucket, key);
         let Some(now) = self.tell(bucket, key, seen, telling) else { return };
         let mut row = self.row(bucket).unwrap_or(RangeRow::EMPTY);
-        ranges::remove(&mut row, key, before.map_or(State::Gone, |known| known.state));
-        ranges::add(&mut row, key, now.state);
+        range::remove(&mut row, key, before.map_or(State::Gone, |known| known.state));
+        range::add(&mut row, key, now.state);
         self.rows.insert(bucket.clone(), row);
         self.records.insert((bucket.clone(), key), now);
     }

@@ -6,27 +6,18 @@
 //! [`Gathering`] decides what goes into the next batch; [`plan`] decides the batch. Only what the broker has
 //! [`Committed`] may be applied. Nothing here does I/O, and time comes in as a value.
 
-mod exchange;
-mod gathering;
-mod ledger;
-mod now;
-mod plan;
-mod recovery;
 mod work;
 
 use std::{collections::BTreeMap, time::Duration};
 
-pub use self::{
-    exchange::{Action, Event, Found, Outcome, Part, Transaction},
+use self::work::Work;
+use super::{
+    exchange::{Action, Event, Part},
     gathering::{Gathering, Limits, Received, Waiting},
     ledger::Ledger,
     now::Now,
-    plan::{Committed, Dead, Message, Plan, Step, plan, timed},
-    recovery::Loss,
-};
-use self::{
+    plan::{Message, plan},
     recovery::{Bounds, Recovered, Recovery},
-    work::Work,
 };
 use crate::{
     cells::Cells,

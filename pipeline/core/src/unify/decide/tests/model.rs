@@ -8,7 +8,7 @@ use tributary_schemas::{
 };
 
 use super::world::{Flight, World, source};
-use crate::decide::Input;
+use crate::unify::decide::Input;
 
 /// The provider's records have ids below this.
 const IDS: u32 = 10;

@@ -4,7 +4,7 @@
 use tributary_schemas::{id::Bits, observation::Announce, resource::Action};
 
 use super::world::{World, first};
-use crate::note::Note;
+use crate::record::Note;
 
 #[test]
 fn native_events_before_the_first_scan_are_moved_into_its_cut() {

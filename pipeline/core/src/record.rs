@@ -4,6 +4,7 @@
 //! says nothing about what was learnt after it began.
 
 mod native;
+mod note;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -18,11 +19,8 @@ use tributary_schemas::{
     time::Timestamp,
 };
 
-pub use self::native::News;
-use crate::{
-    guard::{Guard, holds},
-    note::Note,
-};
+pub use self::{native::News, note::Note};
+use crate::guard::{Guard, holds};
 
 /// What a scan, delta or webhook told us of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ pub enum Rejection {
     /// The listing's range is not one of its cut.
     #[error("the range is not below 2^bits")]
     NoSuchRange,
-    /// A cut that is finer than [`FINEST`](crate::ranges::FINEST).
+    /// A cut that is finer than [`FINEST`](crate::range::FINEST).
     #[error("the record-key space is cut too finely: expected at most 14 bits")]
     CutTooFine,
     /// A cut that is too much coarser than the one before.

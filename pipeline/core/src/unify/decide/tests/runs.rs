@@ -10,7 +10,7 @@ use tributary_schemas::{
 };
 
 use super::world::{World, first};
-use crate::{decide::Input, note::Note};
+use crate::{record::Note, unify::decide::Input};
 
 #[test]
 fn changes_between_two_scans_are_told_by_the_second() {

@@ -11,9 +11,9 @@ use tributary_schemas::{
 
 use crate::{
     cells::Cells,
-    decide::Draft,
-    observe::{Hashes, Pass, Standing},
-    ranges::{self, Ground, overlapping},
+    range::{self, Ground, overlapping},
+    record::{Hashes, Pass, Standing},
+    unify::decide::Draft,
 };
 
 /// What is kept of a listing's range.
@@ -64,7 +64,7 @@ impl<'a> Stored<'a> {
                     let others = known.slice(&old).filter(|(key, _)| !ours(key));
                     let others = others.map(|(key, known)| (key, known.state));
                     let row = known.range(&old);
-                    let rest = row.map(|row| ranges::counted(row, others));
+                    let rest = row.map(|row| range::counted(row, others));
                     (range, Left { bucket: old, row, rest })
                 };
                 let left = overlapping(bits, run.bits, listing.range).map(&mut leave).collect();

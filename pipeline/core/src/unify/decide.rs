@@ -8,6 +8,7 @@ mod delta;
 mod draft;
 mod event;
 mod input;
+pub(crate) mod merge;
 mod native;
 mod summary;
 #[cfg(test)]
@@ -30,9 +31,8 @@ pub use self::{
 };
 use crate::{
     cells::{CellKey, Cells},
-    merge,
-    note::Note,
-    rejection::Rejection,
+    record::Note,
+    unify::rejection::Rejection,
 };
 
 /// What an input message changes and announces.

@@ -9,7 +9,7 @@ use tributary_schemas::{
 use super::{Doubt, Hashes, Pass, Record, Seen, Sight, Standing};
 use crate::{
     guard::{Guard, holds},
-    note::Note,
+    record::Note,
 };
 
 /// The run says nothing about the record, but its range goes on.

@@ -10,7 +10,7 @@ use tributary_schemas::{
 };
 
 use super::{Record, Seen};
-use crate::note::Note;
+use crate::record::Note;
 
 /// What a native event tells of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,10 @@ use tributary_schemas::{
 };
 
 use super::stored::Kept;
-use crate::{decide::MAX_RECORDS, ranges::FINEST, rejection::Rejection};
+use crate::{
+    range::FINEST,
+    unify::{decide::MAX_RECORDS, rejection::Rejection},
+};
 
 /// A listed record with its key.
 pub(super) type Keyed<'a> = (RecordKey, &'a Listed);

@@ -13,9 +13,9 @@ use tributary_schemas::{
 use super::World;
 use crate::{
     cells::{Cell, CellKey, CellValue, Cells, Want},
-    decide::{Decision, Input, decide},
-    ranges,
-    rejection::Rejection,
+    range,
+    unify::decide::{Decision, Input, decide},
+    unify::rejection::Rejection,
 };
 
 impl World {
@@ -141,7 +141,7 @@ impl World {
         }
         for (bucket, row) in &rows {
             let records = kept.get(bucket).cloned().unwrap_or_default();
-            assert_eq!(row, &ranges::counted(row, records), "the row says what is known: {bucket:?}");
+            assert_eq!(row, &range::counted(row, records), "the row says what is known: {bucket:?}");
         }
         let counted =
             |records: &Vec<(RecordKey, State)>| records.iter().any(|(_, state)| *state != State::Gone);

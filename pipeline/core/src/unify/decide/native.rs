@@ -4,10 +4,9 @@ use tributary_schemas::{id::Bits, state::Head, wal::Mutation};
 
 use super::{MAX_RECORDS, draft::Draft, event::Telling, input::NativeInput};
 use crate::{
-    note::Note,
-    observe::{News, Observation, Told, observe},
-    ranges::Ground,
-    rejection::Rejection,
+    range::Ground,
+    record::{News, Note, Observation, Told, observe},
+    unify::rejection::Rejection,
 };
 
 /// Decides a provider's request. The same delivery again is silent.

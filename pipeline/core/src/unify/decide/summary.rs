@@ -4,9 +4,9 @@ use tributary_schemas::{observation::Summary, state::Head, wal::Mutation};
 
 use super::draft::Draft;
 use crate::{
-    note::Note,
-    ranges::{COARSENS, FINEST},
-    rejection::Rejection,
+    range::{COARSENS, FINEST},
+    record::Note,
+    unify::rejection::Rejection,
 };
 
 /// Decides a full scan's summary.

@@ -10,9 +10,9 @@ use tributary_schemas::{
 
 use super::world::{World, remote};
 use crate::{
-    decide::{Input, MAX_EVENT_BYTES, MAX_RECORDS, MAX_WAL_BYTES},
-    note::Note,
-    rejection::Rejection,
+    record::Note,
+    unify::decide::{Input, MAX_EVENT_BYTES, MAX_RECORDS, MAX_WAL_BYTES},
+    unify::rejection::Rejection,
 };
 
 /// A listing of range 0 of this cut, in an account whose cut it is.

@@ -20,9 +20,9 @@ use tributary_schemas::{
 
 use crate::{
     cells::{Cell, CellKey, CellValue, Cells},
-    decide::{Input, NativeChange, NativeInput},
-    note::Note,
+    record::Note,
     scan::Scan,
+    unify::decide::{Input, NativeChange, NativeInput},
 };
 
 pub(crate) const RESOURCE: Resource = Resource::HrisEmployees;

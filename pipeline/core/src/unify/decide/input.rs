@@ -11,7 +11,7 @@ use tributary_schemas::{
 
 use crate::{
     cells::{CellKey, Cells, Want},
-    ranges::{Ground, overlapping},
+    range::{Ground, overlapping},
 };
 
 /// How many records one message may hold.

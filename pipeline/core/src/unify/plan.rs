@@ -10,9 +10,9 @@ use tributary_schemas::{
 use super::{gathering::Received, ledger::Ledger};
 use crate::{
     cells::Cells,
-    decide::{Input, decide},
     guard::{Guard, holds},
-    note::Note,
+    record::Note,
+    unify::decide::{Input, decide},
 };
 
 /// A message as it is given to be decided.
@@ -164,7 +164,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::lane::recovery::Recovered;
+    use crate::unify::recovery::Recovered;
 
     fn run(number: u64) -> Run {
         Run {

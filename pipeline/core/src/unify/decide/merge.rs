@@ -18,12 +18,11 @@ use tributary_schemas::{
 
 use self::{listing::Pair, stored::Stored};
 use crate::{
-    decide::{Draft, Telling},
     guard::{Guard, holds},
-    note::Note,
-    observe::{Doubt, Observation, Sight, Standing, Told, observe},
-    ranges,
-    rejection::Rejection,
+    range,
+    record::{Doubt, Note, Observation, Sight, Standing, Told, observe},
+    unify::decide::{Draft, Telling},
+    unify::rejection::Rejection,
 };
 
 /// How long a gone record is remembered, for its chain of events and against late pages.
@@ -77,7 +76,7 @@ fn merge_stored(
     if changed == Change::Record || stored.stands_otherwise(&listing.run) {
         draft.push(Mutation::Range {
             bucket: stored.bucket().clone(),
-            row: Some(ranges::counted(&row, there)),
+            row: Some(range::counted(&row, there)),
         });
     }
     if let Some(head) = stored.leave(draft) {

@@ -8,7 +8,7 @@ use tributary_schemas::{
 };
 
 use super::world::{World, source};
-use crate::{decide::Input, note::Note};
+use crate::{record::Note, unify::decide::Input};
 
 #[test]
 fn what_comes_after_a_forget_is_dropped() {

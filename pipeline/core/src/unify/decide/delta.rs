@@ -8,10 +8,9 @@ use tributary_schemas::{
 
 use super::{MAX_RECORDS, draft::Draft, event::Telling};
 use crate::{
-    note::Note,
-    observe::{Hashes, Observation, Pass, Sight, Standing, Told, observe},
-    ranges::Ground,
-    rejection::Rejection,
+    range::Ground,
+    record::{Hashes, Note, Observation, Pass, Sight, Standing, Told, observe},
+    unify::rejection::Rejection,
 };
 
 /// Decides a page of changed records.
