@@ -4,6 +4,7 @@
 
 pub mod address;
 pub mod cells;
+pub mod chain;
 pub mod deliver;
 pub mod guard;
 pub mod range;
