@@ -6,7 +6,7 @@ use anyhow::Context;
 use config::{Environment, File, FileFormat};
 use serde::{Deserialize, Serialize};
 
-use crate::{control, deliver, ingest, kafka, poll, store, telemetry, unify};
+use crate::{control, deliver, ingest, kafka, poll, registry, store, telemetry, unify};
 
 /// Everything that can be set. `ops/tributary.toml` has every default and its reason.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -14,6 +14,8 @@ use crate::{control, deliver, ingest, kafka, poll, store, telemetry, unify};
 pub struct Config {
     /// How to reach Kafka.
     pub kafka: kafka::Config,
+    /// The schema registry of those who read the topics directly.
+    pub registry: registry::Config,
     /// Where things are kept.
     pub store: store::Config,
     /// Metrics and health.
@@ -69,7 +71,7 @@ mod tests {
         let shipped: Config = toml::from_str(text).unwrap();
         assert_eq!(shipped, Config::default());
         let tests_only = ["test_interval_ms", "test_full_interval_ms", "test_retry_scale"];
-        let unset = ["username", "password"];
+        let unset = ["url", "username", "password"];
         let all = serde_json::to_value(Config::default()).unwrap();
         let shipped = serde_json::to_value(toml::from_str::<toml::Value>(text).unwrap()).unwrap();
         for (section, fields) in all.as_object().unwrap() {

@@ -8,6 +8,7 @@ mod id;
 mod project;
 mod run;
 mod sandbox;
+mod schemas;
 mod webhook;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -45,6 +46,9 @@ enum Command {
     /// Create and migrate the database's schema.
     #[command(subcommand)]
     Schema(apply::Schema),
+    /// The schemas of the unified topics in a schema registry.
+    #[command(subcommand)]
+    Schemas(schemas::Command),
     /// Make a project, the owner of accounts and webhooks, with its first API key.
     #[command(subcommand)]
     Project(project::Command),
@@ -107,9 +111,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sandbox(arguments) => return sandbox::run(arguments).await,
         Command::Topics(command) => return apply::topics(&config, command).await,
         Command::Schema(command) => apply::schema(&config, command).await?,
+        Command::Schemas(command) => return schemas::run(&config, command).await,
         Command::Project(command) => project::run(&config, command).await?,
         Command::Connectors(command) => return connectors::run(command),
-        Command::Events(command) => events::run(&config, command).await?,
+        Command::Events(command) => return events::run(&config, command).await,
         Command::Id(arguments) => id::run(&arguments)?,
         Command::Webhook(command) => return webhook::run(command),
         Command::Keys(Keys::Generate) => {

@@ -15,6 +15,7 @@ use tributary_stages::{
     ingest::Ingest,
     kafka::Cluster,
     poll::Poll,
+    registry,
     secret::KeyRing,
     store::Stores,
     telemetry::{self, Readiness},
@@ -65,6 +66,8 @@ pub(crate) async fn run(config: Config, arguments: Arguments) -> anyhow::Result<
     stages.iter().for_each(|stage| readiness.expect(stage.name()));
     let shutdown = CancellationToken::new();
     let cluster = Cluster::new(config.kafka.clone());
+    let schemas = registry::schema_ids(&config.registry, cluster.topics()).await?;
+    let cluster = cluster.with_schemas(schemas);
     let admin = tokio::spawn(telemetry::serve(
         config.telemetry.clone(),
         metrics,

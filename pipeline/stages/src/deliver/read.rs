@@ -7,7 +7,7 @@ use serde_json::json;
 use tributary_schemas::{
     codec,
     delivery::{Delivery, LogPosition},
-    framing::{self, SchemaIds},
+    framing,
     topic::{RETRY_DELAYS, Topics},
 };
 
@@ -51,7 +51,7 @@ impl Reader {
         if self.of_deliveries.contains(&*record.at.topic) {
             return codec::decode(payload).map(|delivery| vec![delivery]).map_err(|error| error.to_string());
         }
-        let event = framing::decode(payload, SchemaIds::default()).map_err(|error| error.to_string())?;
+        let event = framing::decode(payload, self.publisher.schemas()).map_err(|error| error.to_string())?;
         let webhooks = self.attempter.wanted_by(&event);
         if webhooks.is_empty() {
             ::metrics::counter!(metrics::UNWANTED).increment(1);

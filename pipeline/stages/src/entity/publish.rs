@@ -8,7 +8,7 @@ use tributary_schemas::{
     codec,
     entity::{Account, Version, Wanted},
     event::{AccountFacts, Subject, UnifiedEvent},
-    framing::{self, SchemaIds},
+    framing,
     id::{EventId, Sequence},
     observation::Snapshot,
     resource::{Action, EventName, Mode, Resource},
@@ -107,7 +107,7 @@ impl Writer {
             (false, _) => Action::Updated,
         };
         let event = event(account, action)?;
-        let payload = framing::encode(&event, SchemaIds::default())?;
+        let payload = framing::encode(&event, self.publisher.schemas());
         let topic = self.topics.unified(Resource::Account, &account.project);
         let headers = framing::headers(&event);
         Ok(self.send(topic, account.id.as_str(), Some(payload), headers).await?)

@@ -8,7 +8,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 use serde::{Deserialize, Serialize};
-use tributary_schemas::topic::Topics;
+use tributary_schemas::{framing::SchemaIds, topic::Topics};
 
 use super::Skew;
 
@@ -35,6 +35,13 @@ impl Default for Config {
 #[serde(transparent)]
 pub struct Setting(String);
 
+impl Setting {
+    /// The setting itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
 impl std::fmt::Debug for Setting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("***")
@@ -47,13 +54,25 @@ pub struct Cluster {
     config: Config,
     topics: Topics,
     skew: Skew,
+    schemas: SchemaIds,
 }
 
 impl Cluster {
     /// A cluster as configured. Connects to nothing yet.
     pub fn new(config: Config) -> Self {
         let topics = Topics::with_prefix(config.prefix.clone());
-        Self { config, topics, skew: Skew::default() }
+        Self { config, topics, skew: Skew::default(), schemas: SchemaIds::default() }
+    }
+
+    /// The same, whose unified topics have schemas that a registry calls so.
+    #[must_use]
+    pub fn with_schemas(self, schemas: SchemaIds) -> Self {
+        Self { schemas, ..self }
+    }
+
+    /// What the schemas of the unified topics are called.
+    pub fn schemas(&self) -> SchemaIds {
+        self.schemas
     }
 
     /// This deployment's topic names.

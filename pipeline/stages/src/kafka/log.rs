@@ -40,6 +40,20 @@ impl LogReader {
         Ok(Self { topic, committed, everything })
     }
 
+    /// How many partitions the topic has.
+    ///
+    /// # Errors
+    /// When the broker does not say in time, or there is no such topic.
+    pub fn partitions(&self) -> anyhow::Result<i32> {
+        let metadata = self.everything.fetch_metadata(Some(&self.topic), ANSWER_LIMIT)?;
+        let partitions =
+            metadata.topics().iter().find(|topic| topic.name() == self.topic).map(|it| it.partitions());
+        match partitions {
+            Some(partitions) if !partitions.is_empty() => Ok(partitions.len().try_into()?),
+            Some(_) | None => bail!("there is no topic `{}`: run `tributary topics apply`", self.topic),
+        }
+    }
+
     /// Where the partition begins, and the end of everything that was ever written to it.
     ///
     /// # Errors

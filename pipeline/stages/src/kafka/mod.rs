@@ -16,7 +16,7 @@ mod transaction;
 mod twins;
 mod view;
 
-pub use cluster::{Cluster, Config};
+pub use cluster::{Cluster, Config, Setting};
 pub use group::{Assignment, From, Group, GroupConfig, GroupEvent, Incoming, Revocation};
 pub use log::LogReader;
 pub use mock::Mock;

@@ -8,7 +8,7 @@ use rdkafka::{
     message::{Header, OwnedHeaders},
     producer::{FutureProducer, FutureRecord, Producer},
 };
-use tributary_schemas::time::Timestamp;
+use tributary_schemas::{framing::SchemaIds, time::Timestamp};
 
 use super::{Cluster, Skew};
 use crate::clock::now;
@@ -87,6 +87,7 @@ impl Receipt {
 pub struct Publisher {
     producer: FutureProducer,
     skew: Skew,
+    schemas: SchemaIds,
 }
 
 impl Publisher {
@@ -95,7 +96,13 @@ impl Publisher {
     /// # Errors
     /// When librdkafka refuses a setting.
     pub fn new(cluster: &Cluster, role: &str) -> anyhow::Result<Self> {
-        Ok(Self { producer: cluster.producer(role).create()?, skew: cluster.skew().clone() })
+        let producer = cluster.producer(role).create()?;
+        Ok(Self { producer, skew: cluster.skew().clone(), schemas: cluster.schemas() })
+    }
+
+    /// What the schemas of the unified topics are called.
+    pub fn schemas(&self) -> SchemaIds {
+        self.schemas
     }
 
     /// Puts a record in the queue, in the order of the calls.

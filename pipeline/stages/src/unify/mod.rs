@@ -99,7 +99,7 @@ impl Unify {
             messages: config.batch_messages,
             events: config.batch_events,
         };
-        let schemas = SchemaIds::default();
+        let schemas = cluster.schemas();
         Self { config, shared: Arc::new(Shared { cluster, state, catalog, schemas, runtime, limits }) }
     }
 

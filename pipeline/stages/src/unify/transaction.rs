@@ -38,7 +38,7 @@ pub(super) fn encode(shared: &Shared, transaction: &Transaction) -> anyhow::Resu
                     Outgoing {
                         topic: topics.unified(event.event.resource, &event.project),
                         key: event.account.as_str().as_bytes().to_vec().into(),
-                        payload: Some(framing::encode(event, shared.schemas)?.into()),
+                        payload: Some(framing::encode(event, shared.schemas).into()),
                         headers: framing::headers(event),
                         ..Outgoing::default()
                     },

@@ -175,7 +175,7 @@ async fn what_is_under_way_when_its_partition_goes_is_left_to_its_next_reader() 
             let record = Outgoing {
                 topic: world.cluster.topics().unified_shared(resource),
                 partition: Some(partition),
-                payload: Some(framing::encode(&event, SchemaIds::default()).unwrap().into()),
+                payload: Some(framing::encode(&event, SchemaIds::default()).into()),
                 ..Default::default()
             };
             world.publisher.send(record).await.unwrap();

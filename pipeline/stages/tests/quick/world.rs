@@ -201,7 +201,7 @@ impl World {
 
     /// Announces an event of a record.
     pub(crate) async fn announce_of(&self, record: &str, sequence: i64) {
-        self.put(framing::encode(&event(record, sequence), SchemaIds::default()).unwrap()).await;
+        self.put(framing::encode(&event(record, sequence), SchemaIds::default())).await;
     }
 
     /// The attempts of a webhook, the first first, once there are so many.

@@ -1,38 +1,31 @@
-//! `tributary events tail`: the unified topics, decoded, a line each.
+//! The unified topics, decoded, a line each.
 
-use clap::Subcommand;
+use clap::Args;
 use tributary_schemas::{
     event::Subject,
-    framing::{self, SchemaIds},
+    framing,
     id::{EventId, ProjectId},
     resource::Resource,
 };
-use tributary_stages::{
-    config::Config,
-    kafka::{Cluster, From, Group, GroupConfig, GroupEvent},
-};
+use tributary_stages::kafka::{Cluster, From, Group, GroupConfig, GroupEvent};
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Print events as they come, read_committed. Ctrl-C ends it.
-    Tail {
-        /// The resource: hris_employees, …
-        resource: Resource,
-        /// Begin with the oldest event that is kept.
-        #[arg(long)]
-        from_beginning: bool,
-        /// Only this project's.
-        #[arg(long)]
-        project: Option<ProjectId>,
-        /// End after so many.
-        #[arg(long)]
-        count: Option<u64>,
-    },
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The resource: hris_employees, …
+    resource: Resource,
+    /// Begin with the oldest event that is kept.
+    #[arg(long)]
+    from_beginning: bool,
+    /// Only this project's.
+    #[arg(long)]
+    project: Option<ProjectId>,
+    /// End after so many.
+    #[arg(long)]
+    count: Option<u64>,
 }
 
-pub(crate) async fn run(config: &Config, command: Command) -> anyhow::Result<()> {
-    let Command::Tail { resource, from_beginning, project, count } = command;
-    let cluster = Cluster::new(config.kafka.clone());
+pub(crate) async fn run(cluster: &Cluster, arguments: Arguments) -> anyhow::Result<()> {
+    let Arguments { resource, from_beginning, project, count } = arguments;
     let tail = std::process::id().to_be_bytes();
     let config = GroupConfig {
         role: "tail".into(),
@@ -43,7 +36,7 @@ pub(crate) async fn run(config: &Config, command: Command) -> anyhow::Result<()>
         from: if from_beginning { From::Committed } else { From::CommittedOrEnd },
         queue: 100,
     };
-    let (_group, mut events) = Group::join(&cluster, config)?;
+    let (_group, mut events) = Group::join(cluster, config)?;
     let mut left = count.unwrap_or(u64::MAX);
     while left > 0 {
         let event = tokio::select! {
@@ -52,7 +45,7 @@ pub(crate) async fn run(config: &Config, command: Command) -> anyhow::Result<()>
         };
         let Some(event) = event else { anyhow::bail!("the membership has ended") };
         let GroupEvent::Record(record) = event else { continue };
-        let decoded = framing::decode(record.payload.as_deref().unwrap_or_default(), SchemaIds::default());
+        let decoded = framing::decode(record.payload.as_deref().unwrap_or_default(), cluster.schemas());
         match decoded {
             Ok(event) if project.as_ref().is_none_or(|it| *it == event.project) => {
                 let (record, remote) = match &event.subject {
