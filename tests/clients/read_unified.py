@@ -1,6 +1,6 @@
-"""Reads a unified topic by the stock Avro deserialiser of confluent-kafka, and prints one JSON line per event.
+"""Reads unified topics by the stock Avro deserialiser of confluent-kafka, and prints one JSON line per event.
 
-    python3 read_unified.py <brokers> <registry url> <topic> [--count N] [--group GROUP] [--from-start]
+    python3 read_unified.py <brokers> <registry url> <topic>[,<topic>…] [--count N] [--group GROUP] [--from-start]
 
 Only committed events are read. With --count it ends with 0 after N events; else on SIGTERM or Ctrl-C. Registry
 credentials, as user:password, are taken from REGISTRY_AUTH.
@@ -46,7 +46,7 @@ def main():
         }
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    consumer.subscribe([args.topic], on_assign=lambda *_: print("assigned", file=sys.stderr, flush=True))
+    consumer.subscribe(args.topic.split(","), on_assign=lambda *_: print("assigned", file=sys.stderr, flush=True))
     seen = 0
     try:
         while args.count is None or seen < args.count:
@@ -56,7 +56,7 @@ def main():
             if message.error():
                 if message.error().code() == KafkaError._PARTITION_EOF:
                     continue
-                raise SystemExit(f"reading {args.topic}: {message.error()}")
+                raise SystemExit(f"reading: {message.error()}")
             line = {
                 "topic": message.topic(),
                 "partition": message.partition(),

@@ -11,6 +11,17 @@ use tokio::{
 
 use crate::{PATIENCE, env};
 
+/// Whose client reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// confluent-kafka and its Avro deserialiser.
+    Python,
+    /// kafkajs and @kafkajs/confluent-schema-registry.
+    Node,
+    /// kafka-clients and org.apache.avro.
+    Java,
+}
+
 /// A running client; it ends when this is dropped.
 pub struct Client {
     _child: Child,
@@ -34,11 +45,8 @@ impl Client {
         let mut command = if file.ends_with(".py") {
             Command::new(env("TRIBUTARY_TEST_PYTHON"))
         } else {
-            // Packages are found beside the file or above it, so it runs beside them.
-            let beside = format!("{}/../{file}", env("TRIBUTARY_TEST_NODE_MODULES"));
-            std::fs::copy(&path, &beside).context("copying a client beside its packages")?;
             let mut node = Command::new("node");
-            node.arg(beside);
+            node.arg(beside_its_packages(file)?);
             node
         };
         if file.ends_with(".py") {
@@ -56,17 +64,55 @@ impl Client {
     /// # Errors
     /// When it does not start.
     pub fn avro_reader(registry: &str, topic: &str, count: usize) -> anyhow::Result<Self> {
-        let mut command = Command::new(env("TRIBUTARY_TEST_PYTHON"));
-        command.arg(format!("{}/read_unified.py", env("TRIBUTARY_TEST_CLIENTS")));
-        command.args([
-            &env("TRIBUTARY_TEST_KAFKA"),
-            registry,
-            topic,
-            "--from-start",
-            "--count",
-            &count.to_string(),
-        ]);
+        Self::reader(Reader::Python, registry, &[topic.to_owned()], count)
+    }
+
+    /// A reader of unified topics, by another client, from their beginning, `count` events.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn reader(by: Reader, registry: &str, topics: &[String], count: usize) -> anyhow::Result<Self> {
+        let (kafka, topics, count) = (env("TRIBUTARY_TEST_KAFKA"), topics.join(","), count.to_string());
+        let mut command = match by {
+            Reader::Python => {
+                let mut python = Command::new(env("TRIBUTARY_TEST_PYTHON"));
+                python.arg(format!("{}/read_unified.py", env("TRIBUTARY_TEST_CLIENTS")));
+                python.args([&kafka, registry, &topics, "--from-start", "--count", &count]);
+                return Self::start(python);
+            }
+            Reader::Node => {
+                let mut node = Command::new("node");
+                node.arg(beside_its_packages("read_unified.mjs")?);
+                node
+            }
+            Reader::Java => java("ReadUnified"),
+        };
+        command.args([&kafka, registry, &topics, &count]);
         Self::start(command)
+    }
+
+    /// The Kafka Streams application that keeps a table of current employees, and prints it after each change.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn current_employees(registry: &str, topic: &str) -> anyhow::Result<Self> {
+        let mut command = java("CurrentEmployees");
+        command.args([&env("TRIBUTARY_TEST_KAFKA"), registry, topic, &format!("{topic}-current"), "1"]);
+        Self::start(command)
+    }
+
+    /// A schema registry in memory that is not ours, and its address; `None` where no Go could build it.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn registry() -> anyhow::Result<Option<(Self, String)>> {
+        let Some(program) = std::env::var_os("TRIBUTARY_TEST_REGISTRY").filter(|it| !it.is_empty()) else {
+            return Ok(None);
+        };
+        let mut registry = Self::start(Command::new(program))?;
+        let line = registry.line().await?;
+        let url = line.strip_prefix("listening ").context("expected `listening <url>`")?.to_owned();
+        Ok(Some((registry, url)))
     }
 
     /// The next line.
@@ -111,4 +157,19 @@ impl Client {
             }
         }
     }
+}
+
+/// Node finds packages beside a file or above it, so the client runs beside them.
+fn beside_its_packages(file: &str) -> anyhow::Result<String> {
+    let beside = format!("{}/../{file}", env("TRIBUTARY_TEST_NODE_MODULES"));
+    std::fs::copy(format!("{}/{file}", env("TRIBUTARY_TEST_CLIENTS")), &beside)
+        .context("copying a client beside its packages")?;
+    Ok(beside)
+}
+
+fn java(main: &str) -> Command {
+    let mut java = Command::new("java");
+    let folder = env("TRIBUTARY_TEST_JAVA");
+    java.args(["-Xmx256m", "-cp", &format!("{folder}/classes:{folder}/libs/*"), main]);
+    java
 }

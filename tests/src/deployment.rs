@@ -49,6 +49,16 @@ impl Deployment {
     /// # Errors
     /// When a step fails, with what the command said.
     pub async fn start(name: &str) -> anyhow::Result<Self> {
+        let mut deployment = Self::prepare(name, "").await?;
+        deployment.run().await?;
+        Ok(deployment)
+    }
+
+    /// Makes the topics and the schema by the command line, and starts nothing yet. `settings` are added to its own.
+    ///
+    /// # Errors
+    /// When a step fails, with what the command said.
+    pub async fn prepare(name: &str, settings: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let prefix = format!("e_{name}_{now}.");
@@ -80,6 +90,7 @@ listen = "127.0.0.1:{control}"
 public_url = "http://127.0.0.1:{ingest}"
 [control.dial]
 allow = ["127.0.0.0/8"]
+{settings}
 "#,
             kafka = env("TRIBUTARY_TEST_KAFKA"),
             cql = env("TRIBUTARY_TEST_CQL"),
@@ -101,7 +112,6 @@ allow = ["127.0.0.0/8"]
         deployment.keys = keys.trim().split_once('=').context("TRIBUTARY_KEYS=…")?.1.to_owned();
         deployment.command(&["topics", "apply", "--replication", "1", "--partitions", "2"]).await?;
         deployment.command(&["schema", "apply"]).await?;
-        deployment.run().await?;
         Ok(deployment)
     }
 

@@ -92,7 +92,7 @@ impl Tryton {
     /// # Errors
     /// When the database can't be written.
     pub async fn let_end_date_pass(&self, employee: u64) -> anyhow::Result<()> {
-        let file = format!("{}/{}/hris.sqlite", env("TRIBUTARY_LOCAL"), self.name);
+        let file = format!("{}/{}/data/hris.sqlite", env("TRIBUTARY_LOCAL"), self.name);
         let code = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1], timeout=30); \
                     c.execute('update company_employee set end_date=? where id=?', ('2024-12-31', sys.argv[2])); c.commit()";
         let status = Command::new(env("TRIBUTARY_TEST_PYTHON"))

@@ -7,4 +7,5 @@ mod deaths;
 mod kills;
 mod native;
 mod polled;
+mod readers;
 mod tenancy;
