@@ -11,7 +11,6 @@ use reqwest::{
 };
 use serde::{Deserialize, Serialize};
 use tributary_core::address::{Allowed, Refused};
-use tributary_schemas::time::Timestamp;
 use url::Url;
 
 /// What may be dialled.
@@ -89,16 +88,6 @@ impl Dialer {
         let response = request.send().await.map_err(failed)?;
         read(response, limit).await
     }
-}
-
-/// `Retry-After`: seconds, or a date (RFC 9110 §10.2.3).
-pub fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
-    if let Ok(seconds) = text.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(text.trim()).ok()?;
-    let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some(since.saturating_sub(Duration::from_secs(now.as_seconds().unsigned_abs())))
 }
 
 async fn read(mut response: Response, limit: usize) -> Result<(http::response::Parts, Vec<u8>), DialError> {

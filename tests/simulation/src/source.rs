@@ -7,7 +7,7 @@ use std::{
 
 use tributary_core::{
     cells::{CellKey, CellValue},
-    scan::Scan,
+    poll::scan::Scan,
     unify::decide::{Input, NativeChange, NativeInput},
 };
 use tributary_schemas::{

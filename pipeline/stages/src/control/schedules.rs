@@ -10,7 +10,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tributary_connectors::Connector;
-use tributary_core::schedule::PollState;
+use tributary_core::poll::cadence::PollState;
 use tributary_schemas::{
     codec,
     entity::{Account, Project, Schedule, ScheduleDefault},

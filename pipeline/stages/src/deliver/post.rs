@@ -97,5 +97,5 @@ impl Post {
 
 /// `Retry-After`: seconds, or a date (RFC 9110 §10.2.3).
 fn wait(text: &str) -> Option<Duration> {
-    crate::dial::retry_after(text, now())
+    tributary_core::retry_after::retry_after(text, now())
 }

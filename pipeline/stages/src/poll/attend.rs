@@ -7,7 +7,7 @@ use tributary_connectors::{
     Catalog, Connector,
     polling::{Polled, Setup},
 };
-use tributary_core::schedule::{Cadence, Changed, Delta, Interest, Landed, Next, PollState, next};
+use tributary_core::poll::cadence::{Cadence, Changed, Delta, Interest, Landed, Next, PollState, next};
 use tributary_schemas::{
     entity::{Account, AccountStatus, Schedule, ScheduleDefault, Version},
     id::{AccountId, Bits, ProjectId, RemoteId},

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Context;
-use tributary_core::schedule::Interest;
+use tributary_core::poll::cadence::Interest;
 use tributary_schemas::{
     entity::{Account, Project, Wanted, Webhook},
     id::{ProjectId, ProviderId, WebhookId},

@@ -8,12 +8,13 @@ use tributary_connectors::{
     Connector,
     polling::{Answer, Listing, Page, PollError, Request, Session, Setup},
 };
+use tributary_core::retry_after::retry_after;
 use tributary_schemas::id::AccountId;
 
 use super::metrics;
 use crate::{
     clock::now,
-    dial::{self, DialError, Dialer},
+    dial::{DialError, Dialer},
 };
 
 /// Tries of one request before its run fails.
@@ -182,7 +183,7 @@ async fn pause(connector: &Connector, error: PollError, tries: u32) -> Result<()
         }
         PollError::RateLimited { retry_after } => {
             count(connector, "rate_limited");
-            retry_after.and_then(|text| dial::retry_after(&text, now())).unwrap_or(backoff)
+            retry_after.and_then(|text| retry_after(&text, now())).unwrap_or(backoff)
         }
         PollError::Transient(_) => {
             count(connector, "transient");

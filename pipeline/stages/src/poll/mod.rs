@@ -2,7 +2,7 @@
 //!
 //! Whoever owns a partition of `control.accounts` schedules its accounts (`schedule`) and looks what is due (`attend`); a
 //! run lists a resource (`listing`), hashes what it reads and lands it (`run`). What is due, and how a scan is compared, is decided in
-//! `tributary_core::{schedule, scan}`.
+//! `tributary_core::poll`.
 
 mod attend;
 pub mod interest;

@@ -7,9 +7,9 @@ use tributary_connectors::{
     polling::{More, Polled, PolledRecord, Scope, Setup},
     projection::Projection,
 };
-use tributary_core::{
+use tributary_core::poll::{
+    cadence::{Doubted, Kind, Release},
     scan::{Scan, listed},
-    schedule::{Doubted, Kind, Release},
 };
 use tributary_schemas::{
     codec,

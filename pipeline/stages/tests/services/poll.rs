@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tributary_connectors::Catalog;
 use tributary_core::{
     cells::{Cell, Want},
-    schedule::PollState,
+    poll::cadence::PollState,
 };
 use tributary_schemas::{
     entity::{Account, AccountStatus, Project, TopicWish},

@@ -20,8 +20,8 @@ use tributary_schemas::{
 
 use crate::{
     cells::{Cell, CellKey, CellValue, Cells},
+    poll::scan::Scan,
     record::Note,
-    scan::Scan,
     unify::decide::{Input, NativeChange, NativeInput},
 };
 

@@ -9,6 +9,8 @@ use tributary_schemas::{
     time::Timestamp,
 };
 
+use crate::retry_after;
+
 /// What poll keeps of an (account, resource) between runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PollState {
@@ -130,6 +132,8 @@ pub enum Next {
     Run(Kind),
 }
 
+/// The longest interval that counts (contract §5), whatever was stored: it bounds every timer.
+pub const LONGEST: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// Records up to which a full scan is made every hour.
 const SMALL: u64 = 10_000;
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -204,7 +208,7 @@ impl PollState {
         self.failures = self.failures.saturating_add(1);
         self.error = Some(error);
         self.failed_at = Some(at);
-        self.not_before = not_before;
+        self.not_before = not_before.map(|until| until.min(at.plus(retry_after::MOST)));
     }
 }
 
@@ -223,8 +227,27 @@ pub enum Changed {
     No,
 }
 
-/// Decides what to do now. `jitter` in 0..1 spreads accounts over a tenth of their interval.
+/// Decides what to do now. `jitter` in 0..1 spreads accounts over a tenth of their interval. What is stored may be absurd:
+/// intervals are cut to [`LONGEST`], and so is how far ahead the next look is.
 pub fn next(
+    state: &PollState,
+    cadence: &Cadence,
+    projection: ProjectionVersion,
+    now: Timestamp,
+    jitter: f64,
+) -> Next {
+    let cadence = Cadence {
+        interval: cadence.interval.min(LONGEST),
+        full_interval: cadence.full_interval.map(|interval| interval.min(LONGEST)),
+        delta: cadence.delta,
+    };
+    match due(state, &cadence, projection, now, jitter) {
+        Next::At(at) => Next::At(at.min(now.plus(LONGEST))),
+        run @ Next::Run(_) => run,
+    }
+}
+
+fn due(
     state: &PollState,
     cadence: &Cadence,
     projection: ProjectionVersion,
@@ -286,6 +309,7 @@ fn backing_off(state: &PollState, cadence: &Cadence, jitter: f64) -> Option<Time
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use tributary_schemas::id::ProjectionDigest;
 
     use super::*;
@@ -298,6 +322,41 @@ mod tests {
     }
 
     const FULL: Next = Next::Run(Kind::Full(Release::No));
+
+    proptest! {
+        #[test]
+        fn no_look_is_further_ahead_than_the_longest_interval(
+            (interval, full_interval) in (any::<u64>(), any::<Option<u64>>()),
+            (failed_at, not_before, begun_at, now) in (any::<i64>(), any::<i64>(), any::<i64>(), any::<i64>()),
+            failures in any::<u32>(),
+            jitter in 0.0..1.0,
+        ) {
+            let cadence = Cadence {
+                interval: Duration::from_secs(interval),
+                full_interval: full_interval.map(Duration::from_secs),
+                delta: Delta::Impossible,
+            };
+            let at = Timestamp::from_micros;
+            let landed = Landed {
+                run: RunId(1), begun_at: at(begun_at), ended_at: at(begun_at), records: 9, projection: V1,
+            };
+            let mut state = scanned(9);
+            (state.full, state.last) = (Some(landed), Some(landed));
+            (state.failures, state.failed_at, state.not_before) =
+                (failures, Some(at(failed_at)), Some(at(not_before)));
+            if let Next::At(look) = next(&state, &cadence, V1, at(now), jitter) {
+                prop_assert!(look.since(at(now)) <= LONGEST);
+            }
+        }
+    }
+
+    #[test]
+    fn a_wait_of_a_month_is_cut_to_a_day() {
+        let mut state = scanned(9);
+        state.failed(minute(10), "busy".into(), Some(minute(10 + 30 * 24 * 60)));
+        let look = next(&state, &cadence(Delta::Possible), V1, minute(10), 0.5);
+        assert_eq!(look, Next::At(minute(10 + 24 * 60)));
+    }
 
     fn minute(minute: i64) -> Timestamp {
         Timestamp::from_micros(minute * 60_000_000)
