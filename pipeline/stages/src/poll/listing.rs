@@ -8,7 +8,7 @@ use tributary_connectors::{
     Connector,
     polling::{Answer, Listing, Page, PollError, Request, Session, Setup},
 };
-use tributary_core::retry_after::retry_after;
+use tributary_core::retry_after;
 use tributary_schemas::id::AccountId;
 
 use super::metrics;
@@ -181,9 +181,9 @@ async fn pause(connector: &Connector, error: PollError, tries: u32) -> Result<()
             count(connector, "broken");
             return Err(Broken::Other(reason));
         }
-        PollError::RateLimited { retry_after } => {
+        PollError::RateLimited { retry_after: asked } => {
             count(connector, "rate_limited");
-            retry_after.and_then(|text| retry_after(&text, now())).unwrap_or(backoff)
+            asked.and_then(|text| retry_after::retry_after(&text, now())).unwrap_or(backoff)
         }
         PollError::Transient(_) => {
             count(connector, "transient");
