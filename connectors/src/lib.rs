@@ -9,6 +9,7 @@ pub mod catalog;
 mod conformance;
 pub mod connector;
 pub mod definition;
+pub mod engine;
 pub mod example;
 mod expression;
 pub mod legacy;

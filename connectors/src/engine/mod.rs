@@ -1,0 +1,16 @@
+//! What a definition compiles to. A file a section; `definition` never looks back here.
+//!
+//! What providers say is JSON text from the first byte to the digest ([`value`]): it is never a tree, its digits stay
+//! as they came, and what nobody asks for is skipped. Nothing here shows a value of a record in an error or in `Debug`:
+//! [`Trouble`] has the field and the kind of trouble alone.
+
+pub mod expression;
+mod jq;
+pub mod json;
+pub mod names;
+pub mod path;
+pub mod template;
+mod trouble;
+pub mod value;
+
+pub use trouble::{Kind, Trouble, TroubleKind};
