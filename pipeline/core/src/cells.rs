@@ -188,11 +188,30 @@ impl Cells {
         self.get(key).is_some()
     }
 
-    /// Keeps the cells whose timestamp `keep` accepts: the overlay drops what the store has now.
-    pub fn retain(&mut self, keep: impl Fn(i64) -> bool) {
-        self.records.retain(|_, stamped| keep(stamped.ts));
-        self.others.retain(|_, stamped| keep(stamped.ts));
-        self.forgotten.retain(|_, ts| keep(*ts));
+    /// Drops a cell, if it is the very one that is held: the store has it now.
+    pub fn forget(&mut self, cell: &Cell) {
+        let held = |stamped: Option<&Stamped>| stamped.is_some_and(|stamped| stamped.ts == cell.ts);
+        match &cell.key {
+            CellKey::Record(bucket, record) => {
+                let slot = (bucket.clone(), *record);
+                if held(self.records.get(&slot)) {
+                    self.records.remove(&slot);
+                }
+            }
+            key @ (CellKey::Range(_)
+            | CellKey::Head(..)
+            | CellKey::Delivery { .. }
+            | CellKey::Forgotten(_)) => {
+                if held(self.others.get(key)) {
+                    self.others.remove(key);
+                }
+            }
+        }
+        if let CellKey::Forgotten(account) = &cell.key
+            && self.forgotten.get(account) == Some(&cell.ts)
+        {
+            self.forgotten.remove(account);
+        }
     }
 
     /// Every cell, with what was removed.

@@ -25,11 +25,12 @@ pub enum Guard {
     DoubtfulAbsence,
     CompleteScans,
     UnknownOutcomes,
+    IdleTold,
 }
 
 impl Guard {
     /// All guards.
-    pub const ALL: [Guard; 19] = [
+    pub const ALL: [Guard; 20] = [
         Self::StateAfterCommit,
         Self::WalReplay,
         Self::ReplayToTheEnd,
@@ -49,6 +50,7 @@ impl Guard {
         Self::DoubtfulAbsence,
         Self::CompleteScans,
         Self::UnknownOutcomes,
+        Self::IdleTold,
     ];
 
     /// Its name on the command line.
@@ -73,6 +75,7 @@ impl Guard {
             Self::DoubtfulAbsence => "doubtful-absence",
             Self::CompleteScans => "complete-scans",
             Self::UnknownOutcomes => "unknown-outcomes",
+            Self::IdleTold => "idle-told",
         }
     }
 
@@ -98,6 +101,7 @@ impl Guard {
             Self::DoubtfulAbsence => "a doubtful absence deletes at once",
             Self::CompleteScans => "a listing that broke off lands",
             Self::UnknownOutcomes => "a transaction whose outcome is not known is taken for aborted",
+            Self::IdleTold => "nobody is told that all of a quiet partition was applied",
         }
     }
 }

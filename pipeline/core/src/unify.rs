@@ -1,23 +1,43 @@
 //! unify's protocol and decisions (design §6), without doing them: what a message changes and announces, in which
 //! transaction, and what may be done after it. Nothing here does I/O or reads a clock: time comes in as a value.
+//!
+//! A [`Partition`](partition::Partition) owns its recovery, then its ledger, inbox and overlay: dropping it is the
+//! revocation. A [`Lane`] picks partitions that have work, in turn, and wraps their batches in one transaction.
 
 pub mod decide;
 pub mod rejection;
 
+mod batch;
 mod exchange;
-mod gathering;
+mod inbox;
 mod lane;
 mod ledger;
+mod loss;
+mod memory;
+mod message;
 mod now;
+mod overlay;
+mod partition;
 mod plan;
 mod recovery;
+mod roster;
+#[cfg(test)]
+mod tests;
+mod timer;
+mod wal;
 
 pub use self::{
-    exchange::{Action, Event, Found, Outcome, Part, Transaction},
-    gathering::{Gathering, Limits, Received, Waiting},
+    batch::Limits,
+    exchange::{Abort, Action, Event, Outcome},
+    inbox::Received,
     lane::Lane,
-    ledger::Ledger,
+    ledger::{Adds, Committed, Ledger},
+    loss::{Loss, LossKind},
+    memory::{Flow, Gates, Memory, Permit},
+    message::{Dead, Message},
     now::Now,
-    plan::{Committed, Dead, Message, Plan, Step, plan, timed},
-    recovery::Loss,
+    plan::{Part, Plan, Step, Transaction, plan},
+    recovery::{Found, Recovered},
+    roster::Roster,
+    wal::{timed, weight},
 };

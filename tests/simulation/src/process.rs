@@ -7,11 +7,11 @@ use std::{
 };
 
 use tributary_core::unify::{
-    Action, Event, Found, Lane, Limits, Message, Now, Outcome, Received, Transaction,
+    Abort, Action, Event, Found, Lane, Limits, Memory, Message, Now, Outcome, Received, Transaction, timed,
 };
 use tributary_schemas::{
     time::Timestamp,
-    wal::{CommitMetadata, InputPosition, Twin},
+    wal::{CommitMetadata, InputPosition, Twin, WalRecord},
 };
 
 use crate::{
@@ -44,10 +44,12 @@ pub(crate) struct Process {
     /// What is read of each twin: the assignment, the next offset, when its last message comes.
     reading: BTreeMap<(Twin, i32), (u64, usize, i64)>,
     /// What was read and is on its way to its lane, in order.
-    queues: BTreeMap<(Twin, i32, u64), VecDeque<Received<Message>>>,
+    queues: BTreeMap<(Twin, i32, u64), VecDeque<Received>>,
     /// A revocation is waited for: how many lanes have not answered, which partitions go, whether all are lost.
     revoking: Option<(usize, BTreeSet<i32>, bool)>,
     limits: Limits,
+    /// What is not applied and what waits: never more than a little beyond it.
+    memory: Memory,
 }
 
 struct Shell {
@@ -88,6 +90,7 @@ impl World {
             queues: BTreeMap::new(),
             revoking: None,
             limits,
+            memory: Memory::new(usize::MAX),
         };
         self.processes.push(process);
         let number = self.processes.len() - 1;
@@ -97,7 +100,6 @@ impl World {
 
     fn start(&mut self, number: usize) {
         let lanes = 1 + self.chance.below(2);
-        let now = self.now;
         let process = &mut self.processes[number];
         process.life += 1;
         process.alive = true;
@@ -108,9 +110,9 @@ impl World {
         process.reading.clear();
         process.queues.clear();
         process.revoking = None;
-        let clocks = process.clocks(now);
+        process.memory = Memory::new(usize::MAX);
         let shell = || Shell {
-            machine: Lane::new(process.limits, clocks),
+            machine: Lane::new(process.limits, process.memory.clone()),
             epoch: 0,
             ticks: None,
             busy: true,
@@ -361,7 +363,10 @@ impl World {
             Action::ReadWal { partition, epoch, from, end } => {
                 self.read_wal(who, lane, (partition, epoch), from, end);
             }
-            Action::Apply { partition, epoch, offsets, mutations } => {
+            Action::Apply { partition, epoch, records } => {
+                let mutations = records.iter().flat_map(|(_, record)| timed(record));
+                let mutations = mutations.map(|(ts, mutation)| (ts, mutation.clone())).collect();
+                let offsets = records.into_iter().map(|(offset, _)| offset).collect();
                 let most = if self.chance.permille(150) { 8 * SECOND } else { 300 * MILLI };
                 let last = self.write(mutations, most);
                 let span = last + self.chance.span(20 * MILLI);
@@ -420,8 +425,8 @@ impl World {
                 }
             }
             Action::Released { .. } => self.released(who),
-            Action::Took(_) => {}
-            Action::Halt(loss) => self.violated(format!("the lane stops: {loss}")),
+            Action::Halt(loss) => self.violated(format!("a partition halts: {loss}")),
+            Action::Stopped => {}
         }
     }
 
@@ -454,7 +459,8 @@ impl World {
                 return world.step(who, 100 * MILLI, again);
             };
             let committed = committed.map(|(offset, metadata)| (offset, Some(metadata)));
-            let found = Found { committed, begins: 0 };
+            let end = world.broker.twin(twin, partition).len() as i64;
+            let found = Found { committed, begins: 0, end };
             match native {
                 None => world.ask_offsets(who, lane, (partition, epoch), stable, Some(found)),
                 Some(native) => {
@@ -486,7 +492,7 @@ impl World {
         let ask = move |world: &mut World| {
             let wal = &world.broker.wal[partition as usize];
             let wanted = wal.committed().filter(|(offset, _)| (from.max(wal.begins)..end).contains(offset));
-            wanted.take(5).map(|(offset, record)| (offset, record.clone())).collect::<Vec<_>>()
+            wanted.take(5).map(|(offset, record)| (offset, Arc::new(record.clone()))).collect::<Vec<_>>()
         };
         self.request(who, ask, move |world, records| match records {
             Some(records) => {
@@ -529,7 +535,8 @@ impl World {
                 *last = at;
                 let message = Message { key: Vec::new(), payload: Default::default(), input: Ok(input) };
                 let position = InputPosition { twin, partition, offset };
-                let received = Received { position, epoch, bytes: 1, message };
+                let permit = process.memory.permit(1);
+                let received = Received { position, epoch, bytes: 1, permit, message };
                 let queue = (twin, partition, epoch);
                 process.queues.entry(queue).or_default().push_back(received);
                 self.step(who, at - self.now, move |world| {
@@ -553,7 +560,7 @@ impl World {
         for part in &transaction.parts {
             writes.push(Writes {
                 partition: part.partition,
-                wal: part.plan.steps.iter().map(|step| step.wal.clone()).collect(),
+                wal: part.plan.steps.iter().map(|step| WalRecord::clone(&step.wal)).collect(),
                 events: part.plan.steps.iter().flat_map(|step| step.events.clone()).collect(),
             });
             let CommitMetadata { .. } = part.plan.metadata;
@@ -631,7 +638,8 @@ impl World {
     fn abort(&mut self, open: Open) {
         let ask = move |world: &mut World| world.end(open.name, open.epoch, false);
         self.request(open.who, ask, move |world, answer| {
-            let outcome = if answer == Some(true) { Outcome::Aborted } else { Outcome::Unknown };
+            let outcome =
+                if answer == Some(true) { Outcome::Aborted(Abort::Again) } else { Outcome::Unknown };
             world.answered(open.who, open.lane, Event::Ended(outcome));
         });
     }

@@ -2,21 +2,10 @@
 
 use std::sync::Arc;
 
-use tributary_schemas::{
-    time::Timestamp,
-    wal::{CommitMetadata, InputPosition, Mutation, Twin, WalRecord},
-};
+use tributary_schemas::wal::{InputPosition, WalRecord};
 
-use super::{
-    gathering::Received,
-    ledger::Ledger,
-    plan::{Message, Plan},
-    recovery::Loss,
-};
-use crate::{
-    cells::{Cell, Want},
-    guard::{Guard, holds},
-};
+use super::{inbox::Received, loss::Loss, message::Dead, plan::Transaction, recovery::Found};
+use crate::cells::{Cell, Want};
 
 /// What happened. An answer that comes late, or for an assignment that is over, changes nothing.
 #[derive(Debug)]
@@ -24,7 +13,7 @@ pub enum Event {
     /// Time passed: [`Lane::wake`](super::Lane::wake) said when.
     Tick,
     /// A message was read.
-    Message(Box<Received<Message>>),
+    Message(Box<Received>),
     /// A partition is ours, under an assignment whose number is greater than any before.
     Assigned {
         /// The partition.
@@ -70,9 +59,20 @@ pub enum Event {
         /// The assignment.
         epoch: u64,
         /// Committed records, with their offsets.
-        records: Vec<(i64, WalRecord)>,
+        records: Vec<(i64, Arc<WalRecord>)>,
         /// Where to read on; the `end` that was asked for once there is no more.
         next: i64,
+    },
+    /// Answers [`Action::ReadWal`] too: a committed record can't be read.
+    Unreadable {
+        /// The partition.
+        partition: i32,
+        /// The assignment.
+        epoch: u64,
+        /// Where it stands.
+        offset: i64,
+        /// What is wrong.
+        detail: String,
     },
     /// Answers [`Action::Read`].
     Read {
@@ -91,9 +91,11 @@ pub enum Event {
         partition: i32,
         /// The assignment.
         epoch: u64,
-        /// The offsets, as they were given.
+        /// The offsets of the records.
         offsets: Vec<i64>,
     },
+    /// No more batches: end what was begun, and tell what has been applied. [`Action::Stopped`] comes at last.
+    Stop,
 }
 
 /// What is to be done.
@@ -126,16 +128,14 @@ pub enum Action {
         /// Behind the last.
         end: i64,
     },
-    /// Write these to the store, each at its timestamp, however often it takes.
+    /// Write these to the store, each mutation [at its timestamp](super::timed), however often it takes.
     Apply {
         /// The partition.
         partition: i32,
         /// The assignment.
         epoch: u64,
-        /// The WAL records that they are of.
-        offsets: Vec<i64>,
-        /// What to write.
-        mutations: Vec<(i64, Mutation)>,
+        /// The WAL records, with their offsets.
+        records: Vec<(i64, Arc<WalRecord>)>,
     },
     /// Read both twins from here, each message under this assignment's number.
     Begin {
@@ -171,19 +171,10 @@ pub enum Action {
         /// Names the wait.
         ticket: u64,
     },
-    /// So many messages have been decided or dropped: there is room for others.
-    Took(usize),
-    /// State is lost: stop, and say so.
+    /// Something of a partition is lost: say so. It is not read any more; the others are.
     Halt(Loss),
-}
-
-/// What the broker has of a twin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found {
-    /// The committed offset, if there is one, and what is kept beside it.
-    pub committed: Option<(i64, Option<CommitMetadata>)>,
-    /// Where the log begins: there it is read where nothing is committed.
-    pub begins: i64,
+    /// Answers [`Event::Stop`].
+    Stopped,
 }
 
 /// How a transaction ended.
@@ -192,62 +183,19 @@ pub enum Outcome {
     /// All of it is there; the WAL records have these offsets, in their order.
     Committed(Vec<i64>),
     /// Nothing of it is.
-    Aborted,
-    /// Nothing of it is: what this message makes is too large for its topic.
-    TooLarge(InputPosition),
+    Aborted(Abort),
     /// Nobody can say.
     Unknown,
 }
 
-/// What one Kafka transaction writes.
-#[derive(Debug, Clone)]
-pub struct Transaction {
-    /// By partition.
-    pub parts: Vec<Part>,
-}
-
-/// A partition's part of a transaction.
-#[derive(Debug, Clone)]
-pub struct Part {
-    /// The partition, of the twins and of the WAL.
-    pub partition: i32,
-    /// The assignment.
-    pub epoch: u64,
-    /// What was decided: events, WAL records, dead letters.
-    pub plan: Plan,
-    /// The twins' next offsets, to be committed with the plan's metadata.
-    pub offsets: Vec<(Twin, i64)>,
-}
-
-impl Part {
-    /// What was decided of a partition, with the offsets of both twins: the broker forgets a twin's that nobody commits, and
-    /// what is kept beside them must be the same.
-    pub(super) fn of(ledger: &Ledger, plan: Plan) -> Self {
-        let (native, snapshots) = plan.next;
-        let both = [(Twin::Native, native), (Twin::Snapshots, snapshots)];
-        let moved = |(twin, next): &(Twin, i64)| {
-            let before = InputPosition { twin: *twin, partition: ledger.partition(), offset: *next - 1 };
-            ledger.accepts(before, ledger.epoch())
-        };
-        let offsets =
-            both.into_iter().filter(|twin| holds(Guard::BothTwinsMetadata) || moved(twin)).collect();
-        Self { partition: ledger.partition(), epoch: ledger.epoch(), plan, offsets }
-    }
-
-    /// Whether a message is among those decided.
-    pub(super) fn decides(&self, position: InputPosition) -> bool {
-        let (native, snapshots) = self.plan.next;
-        let next = match position.twin {
-            Twin::Native => native,
-            Twin::Snapshots => snapshots,
-        };
-        position.partition == self.partition && position.offset < next
-    }
-}
-
-impl Transaction {
-    /// When the native requests were acknowledged that it answers.
-    pub fn received(&self) -> impl Iterator<Item = Timestamp> {
-        self.parts.iter().flat_map(|part| &part.plan.steps).filter_map(|step| step.received_at)
-    }
+/// Why nothing of a transaction is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Abort {
+    /// For a reason that has nothing to do with what it holds (a rebalance, a broker that is away, a permission): decide again.
+    Again,
+    /// It took too long: decide again, less at once.
+    TooSlow,
+    /// What these messages make can't be written, for good. One alone is set aside; of several, the next batch is half as
+    /// many, until it stands alone.
+    Refused(Vec<InputPosition>, Dead),
 }

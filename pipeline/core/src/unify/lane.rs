@@ -1,10 +1,9 @@
-//! The transaction protocol of unify (design §6), without doing it: [`Lane::on`] takes in what happened and says what
-//! is to be done. Production's shell and the simulation both drive this, and neither knows the order of steps.
+//! The transaction protocol, without doing it: [`Lane::on`] takes in what happened and says what is to be done. Production's
+//! shell and the simulation both drive this, and neither knows the order of steps.
 //!
-//! A lane owns a few partitions. Each is recovered first ([`Recovery`]), then read; of what it reads it keeps a
-//! [`Ledger`]: where the twins stand, what has been announced but not applied, and the timestamps given out. A
-//! [`Gathering`] decides what goes into the next batch; [`plan`] decides the batch. Only what the broker has
-//! [`Committed`] may be applied. Nothing here does I/O, and time comes in as a value.
+//! A lane owns a few partitions, each of which is recovered first and read then. The lane picks what goes into the next
+//! batch, partitions in turn, and wraps it in one transaction; only what the broker has [`Committed`](super::Committed) may
+//! be applied.
 
 mod work;
 
@@ -12,64 +11,65 @@ use std::{collections::BTreeMap, time::Duration};
 
 use self::work::Work;
 use super::{
-    exchange::{Action, Event, Part},
-    gathering::{Gathering, Limits, Received, Waiting},
+    batch::{Limits, Turn, due},
+    exchange::{Action, Event},
     ledger::Ledger,
+    loss::{Loss, LossKind},
+    memory::Memory,
     now::Now,
-    plan::{Message, plan},
-    recovery::{Bounds, Recovered, Recovery},
+    partition::{Partition, Phase, Reading},
+    plan::Part,
+    recovery::{Bounds, Question, Recovered, Recovery},
+    timer::Timer,
 };
-use crate::{
-    cells::Cells,
-    guard::{Guard, holds},
-};
+use crate::guard::{Guard, holds};
 
-/// An idle lane tells the broker within this what has been applied.
+/// What has been applied of a quiet partition is told within this.
 const IDLE: Duration = Duration::from_secs(30);
-/// How long the ends of the logs may take to be told before an idle lane commits without.
-const ASKING: Duration = Duration::from_secs(1);
-/// WAL records of a partition that may be unapplied before the lane waits for the store.
-const LAG_MOST: usize = 20_000;
+/// Where a partition stands is told again within this: the broker forgets what nobody commits.
+const RETOLD: Duration = Duration::from_secs(86_400);
+/// How long a stop waits for the store to have everything.
+const STOPS_WITHIN: Duration = Duration::from_secs(5);
 
 /// The state machine of a lane.
 #[derive(Debug)]
 pub struct Lane {
-    partitions: BTreeMap<i32, Held>,
-    gathering: Gathering<Message>,
+    partitions: BTreeMap<i32, Partition>,
+    limits: Limits,
+    memory: Memory,
     work: Work,
+    turn: Turn,
+    timer: Timer,
+    /// At most so many messages a batch: fewer than the limit after a transaction that was too slow, or was refused.
+    messages: usize,
     /// Revocations that wait for the transaction to be decided.
     leaving: Vec<(Vec<i32>, u64)>,
     /// Batches begun: each read answers one.
     batches: u64,
-    idle: Idle,
+    /// No more batches: until when the store is waited for, and whether the end has been told.
+    stopping: Option<(Duration, Told)>,
 }
 
-/// A partition of ours.
-#[derive(Debug)]
-enum Held {
-    Recovering(Recovery),
-    Reading(Ledger),
-}
-
-/// When what was applied is told without a batch.
-#[derive(Debug, Clone, Copy)]
-struct Idle {
-    told: Duration,
-    /// When the ends of the logs were asked for, and how many transactions had been begun by then.
-    asked: Option<(Duration, u64)>,
-    transactions: u64,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Not,
+    Yes,
 }
 
 impl Lane {
-    /// A lane without partitions.
-    pub fn new(limits: Limits, now: Now) -> Self {
+    /// A lane without partitions. What is not applied is counted in `memory`.
+    pub fn new(limits: Limits, memory: Memory) -> Self {
         Self {
             partitions: BTreeMap::new(),
-            gathering: Gathering::new(limits),
+            limits,
+            memory,
             work: Work::Nothing,
+            turn: Turn::default(),
+            timer: Timer::default(),
+            messages: limits.messages,
             leaving: Vec::new(),
             batches: 0,
-            idle: Idle { told: now.uptime, asked: None, transactions: 0 },
+            stopping: None,
         }
     }
 
@@ -78,10 +78,13 @@ impl Lane {
         let mut actions = Vec::new();
         match event {
             Event::Tick => {}
-            Event::Message(received) => self.message(*received, now, &mut actions),
+            Event::Message(received) => {
+                if let Some(partition) = self.partitions.get_mut(&received.position.partition) {
+                    partition.push(*received, now.uptime);
+                }
+            }
             Event::Assigned { partition, epoch } => {
-                self.drop_partition(partition, &mut actions);
-                self.partitions.insert(partition, Held::Recovering(Recovery::new(partition, epoch)));
+                self.partitions.insert(partition, Partition::new(partition, epoch));
                 actions.push(ask_offsets(partition, epoch));
             }
             Event::Revoked { partitions, ticket } => self.revoke(partitions, ticket, &mut actions),
@@ -92,27 +95,37 @@ impl Lane {
                 }
             }
             Event::Wal { partition, epoch, begins, end, stable } => {
-                self.wal(partition, epoch, (begins, end, stable), now, &mut actions);
+                let bounds =
+                    self.recovering(partition, epoch).map(|it| it.wal(begins, end, stable, now.uptime));
+                match bounds {
+                    Some(Ok(Bounds::Replay)) => self.go_on_recovering(partition, now, &mut actions),
+                    Some(Ok(Bounds::Wait)) | None => {}
+                    Some(Err(loss)) => self.halt(loss, &mut actions),
+                }
             }
             Event::Replayed { partition, epoch, records, next } => {
                 if let Some(recovery) = self.recovering(partition, epoch) {
-                    let (offsets, mutations) = recovery.replayed(records, next);
-                    actions.push(Action::Apply { partition, epoch, offsets, mutations });
+                    recovery.replayed(records.iter().map(|(_, record)| &**record), next);
+                    actions.push(Action::Apply { partition, epoch, records });
+                }
+            }
+            Event::Unreadable { partition, epoch, offset, detail } => {
+                if self.recovering(partition, epoch).is_some() {
+                    self.halt(
+                        Loss { partition, kind: LossKind::Unreadable { offset, detail } },
+                        &mut actions,
+                    );
                 }
             }
             Event::Applied { partition, epoch, offsets } => {
-                match self.partitions.get_mut(&partition) {
-                    Some(Held::Reading(ledger)) if ledger.epoch() == epoch => ledger.applied(&offsets),
-                    Some(Held::Recovering(recovery)) if recovery.epoch() == epoch => {
-                        self.go_on_recovering(partition, &mut actions);
-                    }
-                    // It was taken from us meanwhile: what was written stands, its next owner replays it again.
-                    Some(_) | None => {}
-                }
+                self.applied((partition, epoch), &offsets, now, &mut actions);
             }
             Event::Read { batch, cells } => self.read(batch, cells, now, &mut actions),
             Event::Ended(outcome) => self.ended(outcome, now, &mut actions),
             Event::NewProducer => self.work = Work::Nothing,
+            Event::Stop => {
+                self.stopping.get_or_insert((now.uptime + STOPS_WITHIN, Told::Not));
+            }
         }
         self.go_on(now, &mut actions);
         actions
@@ -120,175 +133,146 @@ impl Lane {
 
     /// The uptime at which [`Event::Tick`] is due, if nothing else happens before.
     pub fn wake(&self) -> Option<Duration> {
-        let recoveries = self.partitions.values().filter_map(|held| match held {
-            Held::Recovering(recovery) => recovery.ask_at(),
-            Held::Reading(_) => None,
+        let recoveries = self.partitions.values().filter_map(|partition| match &partition.phase {
+            Phase::Recovering(recovery) => recovery.ask_at(),
+            Phase::Reading(_) | Phase::Halted => None,
         });
-        let batch = match (&self.work, self.gathering.due()) {
-            (Work::Nothing, Some(due)) if self.has_room() => Some(due),
-            _ => None,
-        };
-        let idle = match (&self.work, self.idle.asked) {
-            (Work::Nothing, Some((asked, _))) => Some(asked + ASKING),
-            (Work::Nothing, None) if self.ledgers().any(Ledger::has_news) => Some(self.idle.told + IDLE),
-            _ => None,
-        };
-        recoveries.chain(batch).chain(idle).min()
+        let free = matches!(self.work, Work::Nothing);
+        let not_before = |at: Duration| at.max(self.timer.not_before());
+        let batch = due(&self.partitions, &self.limits, &self.memory).filter(|_| self.stopping.is_none());
+        let telling = self.readings().map(|(_, reading)| tell_at(reading)).min();
+        let stopping = self.stopping.map(|(until, _)| until);
+        let work = batch.into_iter().chain(telling).chain(stopping).map(not_before).filter(|_| free);
+        recoveries.chain(work).min()
     }
 
     /// WAL records that are committed but not applied.
     pub fn lag(&self) -> usize {
-        self.ledgers().map(Ledger::lag).sum()
+        self.readings().map(|(_, reading)| reading.ledger.lag()).sum()
     }
 
     /// The partitions that are read.
     pub fn reading(&self) -> usize {
-        self.ledgers().count()
-    }
-
-    fn message(&mut self, received: Received<Message>, now: Now, actions: &mut Vec<Action>) {
-        let accepted = match self.partitions.get(&received.position.partition) {
-            Some(Held::Reading(ledger)) => ledger.accepts(received.position, received.epoch),
-            Some(Held::Recovering(_)) | None => false,
-        };
-        if accepted {
-            self.gathering.push(received, now.uptime);
-        } else {
-            actions.push(Action::Took(1));
-        }
+        self.readings().count()
     }
 
     fn revoke(&mut self, partitions: Vec<i32>, ticket: u64, actions: &mut Vec<Action>) {
         match self.work {
             // The broker checks the member's generation and not its partitions: what is open must be decided first.
-            Work::Committing { .. } | Work::Replacing if holds(Guard::DrainOnRevoke) => {
+            Work::Committing(_) | Work::Replacing if holds(Guard::DrainOnRevoke) => {
                 self.leaving.push((partitions, ticket));
             }
-            _ => {
-                for partition in partitions {
-                    self.drop_partition(partition, actions);
-                }
-                actions.push(Action::Released { ticket });
+            Work::Nothing | Work::Reading(_) | Work::Committing(_) | Work::Replacing => {
+                self.release(&partitions, ticket, actions);
             }
         }
     }
 
-    /// The bounds of a partition's WAL: asked for by a recovery, or by an idle lane.
-    fn wal(
-        &mut self,
-        partition: i32,
-        epoch: u64,
-        (begins, end, stable): (i64, i64, i64),
-        now: Now,
-        actions: &mut Vec<Action>,
-    ) {
-        match self.partitions.get_mut(&partition) {
-            Some(Held::Recovering(recovery)) if recovery.epoch() == epoch => {
-                match recovery.wal(begins, end, stable, now.uptime) {
-                    Ok(Bounds::Replay) => self.go_on_recovering(partition, actions),
-                    Ok(Bounds::Wait) => {}
-                    Ok(Bounds::AskOffsets) => actions.push(ask_offsets(partition, epoch)),
-                    Err(loss) => actions.push(Action::Halt(loss)),
-                }
-            }
-            // Nothing of ours has been opened since and nothing is unapplied: what else is there below the end are
-            // markers and what was aborted. Left out, they would look like a loss once the log begins after them.
-            Some(Held::Reading(ledger)) if ledger.epoch() == epoch && ledger.lag() == 0 => {
-                if self.idle.asked.is_some_and(|(_, transactions)| transactions == self.idle.transactions) {
-                    ledger.nothing_below(end);
-                }
-            }
-            Some(_) | None => {}
+    fn release(&mut self, partitions: &[i32], ticket: u64, actions: &mut Vec<Action>) {
+        self.partitions.retain(|number, _| !partitions.contains(number));
+        actions.push(Action::Released { ticket });
+    }
+
+    fn halt(&mut self, loss: Loss, actions: &mut Vec<Action>) {
+        if let Some(partition) = self.partitions.get_mut(&loss.partition) {
+            partition.phase = Phase::Halted;
+        }
+        actions.push(Action::Halt(loss));
+    }
+
+    fn applied(&mut self, (number, epoch): (i32, u64), offsets: &[i64], now: Now, actions: &mut Vec<Action>) {
+        // It may have been taken from us meanwhile: what was written stands, its next owner replays it again.
+        let Some(partition) = self.partitions.get_mut(&number).filter(|it| it.epoch == epoch) else { return };
+        match &mut partition.phase {
+            Phase::Reading(reading) => reading.applied(offsets),
+            Phase::Recovering(_) => self.go_on_recovering(number, now, actions),
+            Phase::Halted => {}
         }
     }
 
-    fn go_on_recovering(&mut self, partition: i32, actions: &mut Vec<Action>) {
-        let Some(Held::Recovering(recovery)) = self.partitions.get(&partition) else { return };
-        let epoch = recovery.epoch();
+    fn go_on_recovering(&mut self, number: i32, now: Now, actions: &mut Vec<Action>) {
+        let Some(partition) = self.partitions.get_mut(&number) else { return };
+        let (epoch, Phase::Recovering(recovery)) = (partition.epoch, &partition.phase) else { return };
         if let Some((from, end)) = recovery.to_replay() {
-            actions.push(Action::ReadWal { partition, epoch, from, end });
+            actions.push(Action::ReadWal { partition: number, epoch, from, end });
         } else if let Some(recovered) = recovery.recovered() {
             let Recovered { native, snapshots, .. } = recovered;
-            self.partitions.insert(partition, Held::Reading(Ledger::new(partition, epoch, recovered)));
-            actions.push(Action::Begin { partition, epoch, native, snapshots });
+            partition.begin(number, recovered, now.uptime);
+            actions.push(Action::Begin { partition: number, epoch, native, snapshots });
         }
     }
 
     /// Begins what can be begun now.
     fn go_on(&mut self, now: Now, actions: &mut Vec<Action>) {
-        for held in self.partitions.values_mut() {
-            if let Held::Recovering(recovery) = held
-                && recovery.ask_again(now.uptime)
-            {
-                let (partition, epoch) = (recovery.partition(), recovery.epoch());
-                actions.push(Action::AskWal { partition, epoch });
+        for (number, partition) in &mut self.partitions {
+            let (partition, epoch, question) =
+                (*number, partition.epoch, partition.recovering().and_then(|it| it.ask_again(now.uptime)));
+            match question {
+                Some(Question::Offsets) => actions.push(ask_offsets(partition, epoch)),
+                Some(Question::Wal) => actions.push(Action::AskWal { partition, epoch }),
+                None => {}
             }
         }
         if !matches!(self.work, Work::Nothing) {
             return;
         }
         for (partitions, ticket) in std::mem::take(&mut self.leaving) {
-            for partition in partitions {
-                self.drop_partition(partition, actions);
-            }
-            actions.push(Action::Released { ticket });
+            self.release(&partitions, ticket, actions);
         }
-        if self.gathering.waiting(now.uptime) == Waiting::Ready && self.has_room() {
-            self.begin_batch(now, actions);
-        } else {
-            self.tell_when_idle(now, actions);
-        }
-    }
-
-    fn tell_when_idle(&mut self, now: Now, actions: &mut Vec<Action>) {
-        let has_news = self.ledgers().any(Ledger::has_news);
-        match self.idle.asked {
-            None if has_news && now.uptime >= self.idle.told + IDLE => {
-                self.idle.asked = Some((now.uptime, self.idle.transactions));
-                let quiet = self.ledgers().filter(|ledger| ledger.has_news() && ledger.lag() == 0);
-                let ask =
-                    |ledger: &Ledger| Action::AskWal { partition: ledger.partition(), epoch: ledger.epoch() };
-                actions.extend(quiet.map(ask));
-            }
-            Some((asked, _)) if now.uptime >= asked + ASKING => {
-                (self.idle.asked, self.idle.told) = (None, now.uptime);
-                let news = self.ledgers().filter(|ledger| ledger.has_news());
-                let parts: Vec<Part> = news
-                    .map(|ledger| Part::of(ledger, plan(ledger, &[], &mut Cells::default(), now.wall, 1)))
-                    .collect();
-                if !parts.is_empty() {
-                    self.commit(parts, Vec::new(), actions);
+        match self.stopping {
+            Some((until, told)) => self.stop(until, told, now, actions),
+            None if now.uptime < self.timer.not_before() => {}
+            None => match due(&self.partitions, &self.limits, &self.memory) {
+                Some(due) if due <= now.uptime => self.begin_batch(now, actions),
+                Some(_) | None => {
+                    let quiet = self.quiet(&[], now);
+                    if !quiet.is_empty() {
+                        self.commit(quiet, actions);
+                    }
                 }
+            },
+        }
+    }
+
+    /// Tells where all partitions stand, once the store has everything, or does not come to have it.
+    fn stop(&mut self, until: Duration, told: Told, now: Now, actions: &mut Vec<Action>) {
+        if told == Told::Yes {
+            actions.push(Action::Stopped);
+        } else if self.lag() == 0 || now.uptime >= until {
+            self.stopping = Some((until, Told::Yes));
+            let news = self.readings().filter(|(_, reading)| reading.ledger.has_news());
+            let parts: Vec<Part> =
+                news.map(|(epoch, reading)| Part::standing(&reading.ledger, epoch)).collect();
+            if parts.is_empty() {
+                actions.push(Action::Stopped);
+            } else {
+                self.commit(parts, actions);
             }
-            _ => {}
         }
     }
 
-    fn drop_partition(&mut self, partition: i32, actions: &mut Vec<Action>) {
-        let dropped = self.gathering.forget(partition) + self.work.forget(partition);
-        if dropped > 0 {
-            actions.push(Action::Took(dropped));
-        }
-        self.partitions.remove(&partition);
+    /// Where the quiet partitions stand, but for those that a batch tells of anyway.
+    fn quiet(&self, but: &[Part], now: Now) -> Vec<Part> {
+        self.readings()
+            .filter(|(_, reading)| tell_at(reading) <= now.uptime)
+            .filter(|(_, reading)| but.iter().all(|part| part.partition != reading.ledger.partition()))
+            .map(|(epoch, reading)| Part::standing(&reading.ledger, epoch))
+            .collect()
     }
 
-    fn has_room(&self) -> bool {
-        self.ledgers().all(|ledger| ledger.lag() < LAG_MOST)
+    fn readings(&self) -> impl Iterator<Item = (u64, &Reading)> {
+        self.partitions.values().filter_map(|partition| Some((partition.epoch, partition.reading()?)))
     }
 
-    fn ledgers(&self) -> impl Iterator<Item = &Ledger> {
-        self.partitions.values().filter_map(|held| match held {
-            Held::Reading(ledger) => Some(ledger),
-            Held::Recovering(_) => None,
-        })
+    fn recovering(&mut self, number: i32, epoch: u64) -> Option<&mut Recovery> {
+        self.partitions.get_mut(&number).filter(|partition| partition.epoch == epoch)?.recovering()
     }
+}
 
-    fn recovering(&mut self, partition: i32, epoch: u64) -> Option<&mut Recovery> {
-        match self.partitions.get_mut(&partition) {
-            Some(Held::Recovering(recovery)) if recovery.epoch() == epoch => Some(recovery),
-            Some(_) | None => None,
-        }
-    }
+/// When it is to be told where a partition stands, if nothing else tells it.
+fn tell_at(reading: &Reading) -> Duration {
+    let after = |ledger: &Ledger| if ledger.has_news() { IDLE } else { RETOLD };
+    reading.told_at + after(&reading.ledger)
 }
 
 fn ask_offsets(partition: i32, epoch: u64) -> Action {

@@ -1,57 +1,44 @@
-//! What a lane keeps of a partition between batches.
+//! What is kept of a partition between batches: where its twins stand, what of its WAL has been applied, and the
+//! timestamps given out.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tributary_schemas::wal::{CommitMetadata, Idle, InputPosition, Twin, WalRecord};
 
-use super::{
-    plan::{Committed, timed},
-    recovery::Recovered,
-};
-use crate::{
-    cells::Cells,
-    guard::{Guard, holds},
-};
+use super::recovery::Recovered;
+use crate::guard::{Guard, holds};
 
-/// What a lane keeps of a partition.
+/// What is kept of a partition.
 #[derive(Debug)]
 pub struct Ledger {
     partition: i32,
-    epoch: u64,
     native: i64,
     snapshots: i64,
     last_ts: i64,
-    /// Announced, not yet in the store.
-    overlay: Cells,
-    /// WAL records that are being applied: by offset, with the timestamps they use.
-    applying: BTreeMap<i64, Applying>,
+    /// WAL records that are being applied, by offset, and whether the store has them.
+    applying: BTreeMap<i64, bool>,
     /// The end of what was ever written to the WAL here.
     wal_end: i64,
-    /// What was last committed as applied.
-    told: i64,
+    /// What was last committed beside the offsets.
+    told: Option<CommitMetadata>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Applying {
-    first: i64,
-    last: i64,
-    done: bool,
+/// Proof that the broker committed the events and the WAL records. The ledger asks for it, because applying state that
+/// was never announced is the one order of steps that loses an event.
+#[must_use]
+#[derive(Debug)]
+pub struct Committed {
+    /// With their offsets.
+    pub(super) records: Vec<(i64, Arc<WalRecord>)>,
+    pub(super) next: (i64, i64),
+    pub(super) metadata: CommitMetadata,
 }
 
 impl Ledger {
-    /// A partition as recovered, under the assignment `epoch`.
-    pub fn new(partition: i32, epoch: u64, recovered: Recovered) -> Self {
-        Self {
-            partition,
-            epoch,
-            native: recovered.native,
-            snapshots: recovered.snapshots,
-            last_ts: recovered.last_ts,
-            overlay: Cells::default(),
-            applying: BTreeMap::new(),
-            wal_end: recovered.wal_applied,
-            told: recovered.told,
-        }
+    /// A partition as recovered.
+    pub fn new(partition: i32, recovered: Recovered) -> Self {
+        let Recovered { native, snapshots, wal_applied, told, last_ts } = recovered;
+        Self { partition, native, snapshots, last_ts, applying: BTreeMap::new(), wal_end: wal_applied, told }
     }
 
     /// The partition.
@@ -59,29 +46,22 @@ impl Ledger {
         self.partition
     }
 
-    /// The assignment it is held under.
-    pub fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    /// What has been announced but is not in the store yet. To be captured *before* a read is sent: a read that is
-    /// answered after an entry was dropped would miss it.
-    pub fn overlay(&self) -> &Cells {
-        &self.overlay
-    }
-
     /// The greatest timestamp given out.
     pub fn last_ts(&self) -> i64 {
         self.last_ts
     }
 
-    /// Whether a message was read under this assignment, and not decided before.
-    pub fn accepts(&self, position: InputPosition, epoch: u64) -> bool {
-        let next = match position.twin {
-            Twin::Native => self.native,
-            Twin::Snapshots => self.snapshots,
-        };
-        (epoch == self.epoch || !holds(Guard::AssignmentNumbers)) && position.offset >= next
+    /// The next offset of `ingest.native` and of `poll.snapshots`.
+    pub fn next(&self) -> (i64, i64) {
+        (self.native, self.snapshots)
+    }
+
+    /// Whether a message has not been decided before.
+    pub fn is_next(&self, position: InputPosition) -> bool {
+        match position.twin {
+            Twin::Native => position.offset >= self.native,
+            Twin::Snapshots => position.offset >= self.snapshots,
+        }
     }
 
     /// Everything in the WAL below this has been applied: the contiguous prefix.
@@ -89,7 +69,7 @@ impl Ledger {
         if !holds(Guard::ContiguousApplied) {
             return self.wal_end;
         }
-        self.applying.iter().find(|(_, record)| !record.done).map_or(self.wal_end, |(offset, _)| *offset)
+        self.applying.iter().find(|(_, done)| !**done).map_or(self.wal_end, |(offset, _)| *offset)
     }
 
     /// How many WAL records are being applied.
@@ -109,34 +89,29 @@ impl Ledger {
         next
     }
 
-    /// The metadata that a transaction commits with both twins' offsets, when it gives out timestamps up to `last_ts`.
-    pub fn metadata(&self, last_ts: i64) -> CommitMetadata {
-        CommitMetadata { wal_applied: self.wal_applied(), last_ts, idle: Idle::No }
+    /// The metadata that a transaction commits with both twins' offsets, when it gives out timestamps up to `last_ts`, and
+    /// adds WAL records of this partition or not.
+    pub fn metadata(&self, last_ts: i64, adds: Adds) -> CommitMetadata {
+        let idle = match adds {
+            Adds::Nothing if self.applying.is_empty() && holds(Guard::IdleTold) => Idle::Yes,
+            Adds::Nothing | Adds::Records => Idle::No,
+        };
+        CommitMetadata { wal_applied: self.wal_applied(), last_ts, idle }
     }
 
-    /// Whether more has been applied than was last committed as applied: worth a commit when the lane is idle.
+    /// Whether what would be told now is not what was last told.
     pub fn has_news(&self) -> bool {
-        self.wal_applied() > self.told
+        self.told != Some(self.metadata(self.last_ts, Adds::Nothing))
     }
 
-    /// Takes in that the WAL ends at `end`, and that nothing of this ledger is open: what lies between its last record
-    /// and the end are markers, and what was aborted.
-    pub fn nothing_below(&mut self, end: i64) {
-        self.wal_end = self.wal_end.max(end);
-    }
-
-    /// Takes in what a transaction committed, and gives what is to be applied to the store: each WAL record with its offset.
-    pub fn commit(&mut self, committed: Committed) -> Vec<(i64, WalRecord)> {
+    /// Takes in what a transaction committed, and gives what is to be applied to the store.
+    pub fn commit(&mut self, committed: Committed) -> Vec<(i64, Arc<WalRecord>)> {
         let Committed { records, next, metadata } = committed;
         (self.native, self.snapshots) = next;
         self.last_ts = metadata.last_ts;
-        self.told = metadata.wal_applied;
+        self.told = Some(metadata);
         for (offset, record) in &records {
-            for (ts, mutation) in timed(record) {
-                self.overlay.mutate(ts, mutation);
-            }
-            let done = record.mutations.is_empty();
-            self.applying.insert(*offset, Applying { first: record.ts, last: record.last_ts(), done });
+            self.applying.insert(*offset, record.mutations.is_empty());
             self.wal_end = self.wal_end.max(offset + 1);
         }
         self.trim();
@@ -146,18 +121,25 @@ impl Ledger {
     /// Takes in that the store has the WAL records at these offsets.
     pub fn applied(&mut self, offsets: &[i64]) {
         for offset in offsets {
-            if let Some(record) = self.applying.get_mut(offset) {
-                record.done = true;
-                let written = record.first..=record.last;
-                self.overlay.retain(|ts| !written.contains(&ts));
+            if let Some(done) = self.applying.get_mut(offset) {
+                *done = true;
             }
         }
         self.trim();
     }
 
     fn trim(&mut self) {
-        while let Some(first) = self.applying.first_entry().filter(|entry| entry.get().done) {
+        while let Some(first) = self.applying.first_entry().filter(|entry| *entry.get()) {
             first.remove();
         }
     }
+}
+
+/// Whether a transaction adds WAL records of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adds {
+    /// It does.
+    Records,
+    /// It only tells where the partition stands.
+    Nothing,
 }

@@ -1,14 +1,31 @@
-//! A partition's recovery, before anything is read of it (design §6, step 5).
+//! A partition's recovery, before anything is read of it (design §6, step 5): the committed offsets, then the WAL's end,
+//! then its stability, then the replay.
+//!
+//! What looks like a loss may be a broker that has just changed its leader, or an owner between that has told more since: it
+//! is one only if it still looks so some time later.
 
 use std::time::Duration;
 
-use tributary_schemas::wal::{CommitMetadata, Mutation, WalRecord};
+use tributary_schemas::wal::{CommitMetadata, Idle, Twin, WalRecord};
 
-use super::{exchange::Found, plan::timed};
+use super::loss::{Loss, LossKind};
 use crate::guard::{Guard, holds};
 
 /// How soon the WAL's last stable offset is asked for again.
 const AGAIN: Duration = Duration::from_millis(20);
+/// For how long a loss must be seen before it is believed.
+const BELIEVED: Duration = Duration::from_secs(30);
+
+/// What the broker has of a twin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// The committed offset, if there is one, and what is kept beside it.
+    pub committed: Option<(i64, Option<CommitMetadata>)>,
+    /// Where the log begins: there it is read where nothing is committed.
+    pub begins: i64,
+    /// Where it ends.
+    pub end: i64,
+}
 
 /// What recovery found of a partition, before anything is read from its twins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,39 +36,32 @@ pub struct Recovered {
     pub snapshots: i64,
     /// Everything in the WAL below this has been applied: its end, once the replay is done.
     pub wal_applied: i64,
-    /// What the last commit says has been applied: less than `wal_applied` when something was replayed.
-    pub told: i64,
+    /// What the last commit says; `None` if there was none.
+    pub told: Option<CommitMetadata>,
     /// The greatest timestamp given out: of the metadata and of every record replayed.
     pub last_ts: i64,
 }
 
-/// The WAL no longer holds what has not been applied: state is lost.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "partition {partition} of unify.wal begins at offset {begins}, but only what lies below {applied} has been applied: \
-     changes between are lost. Restore the state from a backup, or resync the accounts"
-)]
-pub struct Loss {
-    /// The partition.
-    pub partition: i32,
-    /// Where the WAL begins.
-    pub begins: i64,
-    /// What has been applied.
-    pub applied: i64,
-}
-
-/// A recovery under way: the committed offsets, then the WAL's end, then its stability, then the replay.
+/// A recovery under way.
 #[derive(Debug)]
 pub(super) struct Recovery {
     partition: i32,
-    epoch: u64,
     found: Option<(Found, Found)>,
     /// The WAL's end when the offsets were known. What a predecessor left open is below it.
     end: Option<i64>,
-    ask_at: Option<Duration>,
-    /// Where the WAL began when it seemed to have lost something.
-    lost: Option<i64>,
+    again: Option<(Duration, Question)>,
+    /// Since when it has looked like a loss.
+    suspected: Option<Duration>,
     replay: Option<Replay>,
+}
+
+/// What is to be asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Question {
+    /// The committed offsets, and all that follows.
+    Offsets,
+    /// The WAL's bounds.
+    Wal,
 }
 
 /// What the WAL's bounds say.
@@ -61,30 +71,19 @@ pub(super) enum Bounds {
     Replay,
     /// Nothing yet.
     Wait,
-    /// The log begins behind what the offsets say. They are older than its beginning: if another has had the partition
-    /// since, it has applied more. They are to be asked for again.
-    AskOffsets,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Replay {
-    told: i64,
+    told: Option<CommitMetadata>,
     next: i64,
     end: i64,
     last_ts: i64,
 }
 
 impl Recovery {
-    pub(super) fn new(partition: i32, epoch: u64) -> Self {
-        Self { partition, epoch, found: None, end: None, ask_at: None, lost: None, replay: None }
-    }
-
-    pub(super) fn partition(&self) -> i32 {
-        self.partition
-    }
-
-    pub(super) fn epoch(&self) -> u64 {
-        self.epoch
+    pub(super) fn new(partition: i32) -> Self {
+        Self { partition, found: None, end: None, again: None, suspected: None, replay: None }
     }
 
     pub(super) fn offsets(&mut self, native: Found, snapshots: Found) {
@@ -100,39 +99,41 @@ impl Recovery {
         let mut end = *self.end.get_or_insert(end);
         if stable < end {
             if holds(Guard::ReplayToTheEnd) {
-                self.ask_at = Some(now + AGAIN);
+                self.again = Some((now + AGAIN, Question::Wal));
                 return Ok(Bounds::Wait);
             }
             end = stable;
         }
-        let beside = |found: Found| found.committed.and_then(|(_, metadata)| metadata);
-        let metadata = if holds(Guard::BothTwinsMetadata) {
-            greater(beside(native), beside(snapshots))
-        } else {
-            beside(native)
-        };
-        let (from, last_ts) = metadata.map_or((begins, 0), |it| (it.wal_applied, it.last_ts));
-        if self.lost.is_some_and(|lost| from < lost) {
-            return Err(Loss { partition: self.partition, begins, applied: from });
+        let told = told(native, snapshots);
+        if let Some(kind) = lost(native, snapshots, told, begins, end) {
+            return self.suspect(kind, now);
         }
-        if from < begins {
-            self.lost = Some(begins);
-            (self.found, self.end) = (None, None);
-            return Ok(Bounds::AskOffsets);
-        }
+        // What lies between are markers, and what was aborted: all was applied when that was told.
+        let applied = told.map_or(begins, |told| told.wal_applied.max(begins));
+        let last_ts = told.map_or(0, |told| told.last_ts);
         let last_ts = if holds(Guard::TimestampFloor) { last_ts } else { 0 };
-        let next = if holds(Guard::WalReplay) { from } else { end };
-        self.replay = Some(Replay { told: from, next, end, last_ts });
+        let next = if holds(Guard::WalReplay) { applied } else { end };
+        self.replay = Some(Replay { told, next, end, last_ts });
         Ok(Bounds::Replay)
     }
 
-    /// The uptime at which the WAL is to be asked about again.
-    pub(super) fn ask_at(&self) -> Option<Duration> {
-        self.ask_at
+    fn suspect(&mut self, kind: LossKind, now: Duration) -> Result<Bounds, Loss> {
+        let since = *self.suspected.get_or_insert(now);
+        if now >= since + BELIEVED {
+            return Err(Loss { partition: self.partition, kind });
+        }
+        (self.found, self.end) = (None, None);
+        self.again = Some((now + 10 * AGAIN, Question::Offsets));
+        Ok(Bounds::Wait)
     }
 
-    pub(super) fn ask_again(&mut self, now: Duration) -> bool {
-        self.ask_at.take_if(|at| *at <= now).is_some()
+    /// The uptime at which something is to be asked again.
+    pub(super) fn ask_at(&self) -> Option<Duration> {
+        self.again.map(|(at, _)| at)
+    }
+
+    pub(super) fn ask_again(&mut self, now: Duration) -> Option<Question> {
+        self.again.take_if(|(at, _)| *at <= now).map(|(_, question)| question)
     }
 
     /// What is still to be replayed, if anything.
@@ -140,25 +141,15 @@ impl Recovery {
         self.replay.filter(|replay| replay.next < replay.end).map(|replay| (replay.next, replay.end))
     }
 
-    /// Takes in records; gives what is to be applied.
-    pub(super) fn replayed(
-        &mut self,
-        records: Vec<(i64, WalRecord)>,
-        next: i64,
-    ) -> (Vec<i64>, Vec<(i64, Mutation)>) {
+    /// Takes in records that are to be applied.
+    pub(super) fn replayed<'a>(&mut self, records: impl Iterator<Item = &'a WalRecord>, next: i64) {
         if let Some(replay) = &mut self.replay {
             replay.next = next;
             if holds(Guard::TimestampFloor) {
-                let last = records.iter().map(|(_, record)| record.last_ts()).max();
+                let last = records.map(WalRecord::last_ts).max();
                 replay.last_ts = replay.last_ts.max(last.unwrap_or_default());
             }
         }
-        let offsets = records.iter().map(|(offset, _)| *offset).collect();
-        let mutations = records
-            .iter()
-            .flat_map(|(_, record)| timed(record).map(|(ts, mutation)| (ts, mutation.clone())))
-            .collect();
-        (offsets, mutations)
     }
 
     /// What was found, once everything is replayed.
@@ -177,46 +168,139 @@ impl Recovery {
     }
 }
 
-/// Of the twins' metadata the greater counts: the broker forgets a twin's offsets that nobody commits.
-fn greater(a: Option<CommitMetadata>, b: Option<CommitMetadata>) -> Option<CommitMetadata> {
-    a.into_iter().chain(b).max_by_key(|metadata| (metadata.wal_applied, metadata.last_ts))
+/// Of the twins' metadata the greater counts: the broker forgets a twin's offsets that nobody commits. That all was applied
+/// counts only if whoever says the same of the rest says that too.
+fn told(native: Found, snapshots: Found) -> Option<CommitMetadata> {
+    let beside = |found: Found| found.committed.and_then(|(_, metadata)| metadata);
+    let greatness = |metadata: &CommitMetadata| (metadata.wal_applied, metadata.last_ts);
+    if !holds(Guard::BothTwinsMetadata) {
+        return beside(native);
+    }
+    match (beside(native), beside(snapshots)) {
+        (Some(one), Some(other)) if greatness(&one) == greatness(&other) && one.idle != other.idle => {
+            Some(CommitMetadata { idle: Idle::No, ..one })
+        }
+        (one, other) => one.into_iter().chain(other).max_by_key(greatness),
+    }
+}
+
+/// What has been lost, if anything: of the WAL, or of the input.
+fn lost(
+    native: Found,
+    snapshots: Found,
+    told: Option<CommitMetadata>,
+    begins: i64,
+    end: i64,
+) -> Option<LossKind> {
+    let wal = match told {
+        None if begins > 0 => Some(LossKind::NoOffsets { begins }),
+        Some(told) if told.wal_applied > end => Some(LossKind::WalShorter { end, applied: told.wal_applied }),
+        Some(told) if told.wal_applied < begins && told.idle == Idle::No => {
+            Some(LossKind::Unapplied { begins, applied: told.wal_applied })
+        }
+        Some(_) | None => None,
+    };
+    let input = |twin, found: Found| {
+        let (next, _) = found.committed?;
+        (!(found.begins..=found.end).contains(&next)).then_some(LossKind::Input {
+            twin,
+            next,
+            begins: found.begins,
+            end: found.end,
+        })
+    };
+    wal.or_else(|| input(Twin::Native, native)).or_else(|| input(Twin::Snapshots, snapshots))
 }
 
 #[cfg(test)]
 mod tests {
-    use tributary_schemas::wal::Idle;
-
     use super::*;
 
-    fn metadata(wal_applied: i64, last_ts: i64) -> Option<CommitMetadata> {
-        Some(CommitMetadata { wal_applied, last_ts, idle: Idle::No })
+    fn metadata(wal_applied: i64, last_ts: i64, idle: Idle) -> Option<CommitMetadata> {
+        Some(CommitMetadata { wal_applied, last_ts, idle })
+    }
+
+    fn found(committed: i64, beside: Option<CommitMetadata>) -> Found {
+        Found { committed: Some((committed, beside)), begins: 0, end: 9 }
     }
 
     #[test]
-    fn of_the_twins_metadata_the_greater_counts() {
-        assert_eq!(greater(metadata(4, 9), metadata(5, 8)), metadata(5, 8));
-        assert_eq!(greater(None, metadata(5, 8)), metadata(5, 8));
-    }
-
-    /// What is committed, each time it is asked for, and what the WAL's bounds then say.
-    #[test]
-    fn a_loss_is_one_only_when_the_offsets_are_younger_than_the_logs_beginning() {
-        let now = Duration::ZERO;
-        let loss = Loss { partition: 0, begins: 7, applied: 6 };
-        for (asked, expected) in [
-            (vec![None], vec![Ok(Bounds::Replay)]),
-            (vec![metadata(8, 3)], vec![Ok(Bounds::Replay)]),
-            (vec![metadata(7, 3)], vec![Ok(Bounds::Replay)]),
-            (vec![metadata(6, 3), metadata(7, 4)], vec![Ok(Bounds::AskOffsets), Ok(Bounds::Replay)]),
-            (vec![metadata(6, 3), metadata(6, 3)], vec![Ok(Bounds::AskOffsets), Err(loss)]),
+    fn of_the_twins_metadata_the_greater_counts_and_both_must_say_that_all_was_applied() {
+        use Idle::{No, Yes};
+        for (native, snapshots, expected) in [
+            (metadata(4, 9, No), metadata(5, 8, No), metadata(5, 8, No)),
+            (None, metadata(5, 8, Yes), metadata(5, 8, Yes)),
+            (metadata(5, 8, Yes), metadata(5, 8, Yes), metadata(5, 8, Yes)),
+            (metadata(5, 8, Yes), metadata(5, 8, No), metadata(5, 8, No)),
+            (metadata(5, 8, Yes), metadata(5, 9, No), metadata(5, 9, No)),
+            (None, None, None),
         ] {
-            let mut recovery = Recovery::new(0, 1);
-            let told = asked.iter().map(|beside| {
-                let found = Found { committed: beside.map(|beside| (1, Some(beside))), begins: 0 };
-                recovery.offsets(found, found);
-                recovery.wal(7, 9, 9, now)
-            });
-            assert_eq!(told.collect::<Vec<_>>(), expected, "{asked:?}");
+            assert_eq!(told(found(1, native), found(1, snapshots)), expected);
         }
+    }
+
+    #[test]
+    fn what_is_lost_is_said_and_what_was_only_trimmed_is_not_lost() {
+        use Idle::{No, Yes};
+        let gone = Found { committed: None, begins: 3, end: 9 };
+        let at = |committed| Found { committed: Some((committed, metadata(7, 3, No))), begins: 3, end: 9 };
+        for (rule, native, beside, begins, expected) in [
+            ("the WAL begins where it was applied", found(1, None), metadata(7, 3, No), 7, None),
+            ("all was applied when it was trimmed", found(1, None), metadata(6, 3, Yes), 7, None),
+            (
+                "not all was applied",
+                found(1, None),
+                metadata(6, 3, No),
+                7,
+                Some(LossKind::Unapplied { begins: 7, applied: 6 }),
+            ),
+            (
+                "the WAL was made anew",
+                found(1, None),
+                metadata(12, 3, No),
+                0,
+                Some(LossKind::WalShorter { end: 11, applied: 12 }),
+            ),
+            ("nothing was ever committed", gone, None, 0, None),
+            ("the offsets were forgotten", gone, None, 2, Some(LossKind::NoOffsets { begins: 2 })),
+            (
+                "input was trimmed before it was read",
+                at(2),
+                metadata(7, 3, No),
+                7,
+                Some(LossKind::Input { twin: Twin::Native, next: 2, begins: 3, end: 9 }),
+            ),
+            (
+                "the input was made anew",
+                at(10),
+                metadata(7, 3, No),
+                7,
+                Some(LossKind::Input { twin: Twin::Native, next: 10, begins: 3, end: 9 }),
+            ),
+            ("all input was read", at(9), metadata(7, 3, No), 7, None),
+        ] {
+            let snapshots = beside.map_or(gone, |beside| found(1, Some(beside)));
+            assert_eq!(lost(native, snapshots, beside, begins, 11), expected, "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_loss_is_believed_only_if_it_is_still_seen_later() {
+        let seconds = Duration::from_secs;
+        let mut recovery = Recovery::new(0);
+        let stale = found(1, metadata(6, 3, Idle::No));
+        let mut ask = |at: u64, found: Found| {
+            recovery.offsets(found, found);
+            recovery.wal(7, 9, 9, seconds(at))
+        };
+        assert_eq!(ask(0, stale), Ok(Bounds::Wait));
+        assert_eq!(ask(29, stale), Ok(Bounds::Wait));
+        let kind = LossKind::Unapplied { begins: 7, applied: 6 };
+        assert_eq!(ask(30, stale), Err(Loss { partition: 0, kind }));
+        assert_eq!(
+            ask(31, found(1, metadata(7, 4, Idle::No))),
+            Ok(Bounds::Replay),
+            "an owner between told more"
+        );
     }
 }

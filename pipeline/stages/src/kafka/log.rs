@@ -1,6 +1,9 @@
 //! Reading a partition of a log from an offset to an end, without a group: how a WAL is replayed.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
 use rdkafka::{
@@ -13,6 +16,19 @@ use super::{Cluster, cluster::ToTheEnd};
 
 /// How long the broker may take to answer a question.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long nothing may come.
+const QUIET_MOST: Duration = Duration::from_secs(30);
+/// Before a leader is asked again.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// How far a partition was read.
+enum Read {
+    /// There is no more below this, or enough.
+    Until(i64),
+    /// To what its leader calls the end; behind the last record, if one came.
+    Ended(Option<i64>),
+}
 
 /// Reads partitions of one topic.
 pub struct LogReader {
@@ -86,12 +102,26 @@ impl LogReader {
         if from >= end {
             return Ok(end);
         }
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&self.topic, partition, Offset::Offset(from))?;
-        self.committed.assign(&list)?;
-        let result = self.read_assigned(partition, end, &mut take);
-        self.committed.unassign()?;
-        result
+        let begun = Instant::now();
+        let mut from = from;
+        while begun.elapsed() < QUIET_MOST {
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(&self.topic, partition, Offset::Offset(from))?;
+            self.committed.assign(&list)?;
+            let result = self.read_assigned(partition, end, &mut take);
+            self.committed.unassign()?;
+            match result? {
+                Read::Until(next) => return Ok(next),
+                // A leader that has just become one may not know yet how far it may show its log: what it calls the end is
+                // one only if it lies where the caller knows everything to be decided.
+                Read::Ended(_) if self.stable_end(partition)? >= end => return Ok(end),
+                Read::Ended(next) => {
+                    from = next.unwrap_or(from);
+                    std::thread::sleep(AGAIN);
+                }
+            }
+        }
+        bail!("{} [{partition}]: its leader shows nothing below offset {end}", self.topic)
     }
 
     fn read_assigned(
@@ -99,32 +129,33 @@ impl LogReader {
         partition: i32,
         end: i64,
         take: &mut impl FnMut(i64, &[u8]) -> anyhow::Result<ControlFlow<()>>,
-    ) -> anyhow::Result<i64> {
-        let mut quiet = 0;
+    ) -> anyhow::Result<Read> {
+        let mut quiet = Instant::now();
+        let mut next = None;
         loop {
             match self.committed.poll(Duration::from_millis(100)) {
                 Some(Ok(record)) if record.partition() == partition => {
-                    quiet = 0;
+                    quiet = Instant::now();
                     if record.offset() >= end {
-                        return Ok(end);
+                        return Ok(Read::Until(end));
                     }
                     let taken = take(record.offset(), record.payload().unwrap_or_default());
                     let at = || format!("{} [{partition}] at offset {}", self.topic, record.offset());
                     if taken.with_context(at)?.is_break() {
-                        return Ok(record.offset() + 1);
+                        return Ok(Read::Until(record.offset() + 1));
                     }
+                    next = Some(record.offset() + 1);
                 }
-                // Everything up to the last stable offset was given; the caller knows that it has reached the end.
-                Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => return Ok(end),
+                Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => {
+                    return Ok(Read::Ended(next));
+                }
                 Some(Ok(_)) => {}
                 // A reader that was idle while the broker was away hears of it now, hundreds of times.
                 Some(Err(error)) => tracing::debug!(%error, "reading a log"),
-                None => {
-                    quiet += 1;
-                    if quiet > 300 {
-                        bail!("{} [{partition}]: nothing came for 30 s below offset {end}", self.topic);
-                    }
+                None if quiet.elapsed() > QUIET_MOST => {
+                    bail!("{} [{partition}]: nothing came for 30 s below offset {end}", self.topic);
                 }
+                None => {}
             }
         }
     }

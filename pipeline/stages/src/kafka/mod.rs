@@ -25,5 +25,5 @@ pub use plain::Plain;
 pub use publisher::{Outgoing, Position, PublishError, Publisher, Receipt};
 pub use skew::Skew;
 pub use transaction::{NextOffset, TransactionError, Transactional};
-pub use twins::{CommittedOffset, Flow, Listener, TwinMessage, Twins};
+pub use twins::{CommittedOffset, Listener, TwinMessage, Twins};
 pub use view::{Table, View};

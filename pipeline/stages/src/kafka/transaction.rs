@@ -50,12 +50,19 @@ pub struct NextOffset {
 /// Why a transaction was not committed.
 #[derive(Debug, thiserror::Error)]
 pub enum TransactionError {
-    /// Cleanly aborted: a record is larger than its topic takes.
-    #[error("record {index} of the transaction is too large for its topic")]
-    TooLarge {
-        /// Its place among the records.
-        index: usize,
+    /// Cleanly aborted: these records can't be written, now or later.
+    #[error("records of the transaction can't be written")]
+    Refused {
+        /// Their places among the records.
+        records: Vec<usize>,
+        /// In a word: `too_large`, `invalid_record`.
+        reason: &'static str,
+        /// What the broker, or the client, said.
+        source: KafkaError,
     },
+    /// Cleanly aborted: it took too long.
+    #[error("the transaction took too long")]
+    TooSlow(#[source] KafkaError),
     /// Cleanly aborted: decide again if the partitions are still ours.
     #[error("the transaction was aborted")]
     Aborted(#[source] KafkaError),
@@ -136,11 +143,11 @@ impl Transactional {
     ) -> Result<Vec<i64>, TransactionError> {
         let producer = &self.0.producer;
         producer.begin_transaction().map_err(TransactionError::Unknown)?;
-        let written = self.0.write(records).map_err(|(index, error)| self.abort(index, error))?;
-        let offsets = list(offsets).map_err(|error| self.abort(None, error))?;
+        let written = self.0.write(records).map_err(|(of, error)| self.abort(of, error))?;
+        let offsets = list(offsets).map_err(|error| self.abort(Vec::new(), error))?;
         producer
             .send_offsets_to_transaction(&offsets, member, Duration::from_secs(5))
-            .map_err(|error| self.abort(None, error))?;
+            .map_err(|error| self.abort(Vec::new(), error))?;
         match producer.commit_transaction(Duration::from_secs(8)) {
             Ok(()) => Ok(written),
             // The commit may have reached the broker, whatever the client makes of it: after some errors it offers to
@@ -151,11 +158,19 @@ impl Transactional {
 
     /// Aborts after `cause`, before a commit was asked for. Only an abort that the broker confirms makes the cause
     /// harmless; a producer that was fenced, by its successor or because its time was up, can't abort.
-    fn abort(&self, index: Option<usize>, cause: KafkaError) -> TransactionError {
+    fn abort(&self, records: Vec<usize>, cause: KafkaError) -> TransactionError {
+        use RDKafkaErrorCode as Code;
         match self.0.producer.abort_transaction(Duration::from_secs(8)) {
-            Ok(()) => match (index, cause.rdkafka_error_code()) {
-                (Some(index), Some(RDKafkaErrorCode::MessageSizeTooLarge)) => {
-                    TransactionError::TooLarge { index }
+            // Only these two are the records' own: anything else is everybody's.
+            Ok(()) => match cause.rdkafka_error_code() {
+                Some(Code::MessageSizeTooLarge) if !records.is_empty() => {
+                    TransactionError::Refused { records, reason: "too_large", source: cause }
+                }
+                Some(Code::InvalidRecord) if !records.is_empty() => {
+                    TransactionError::Refused { records, reason: "invalid_record", source: cause }
+                }
+                Some(Code::MessageTimedOut | Code::OperationTimedOut | Code::RequestTimedOut) => {
+                    TransactionError::TooSlow(cause)
                 }
                 _ => TransactionError::Aborted(cause),
             },
@@ -164,8 +179,8 @@ impl Transactional {
     }
 }
 
-/// What could not be written, if it is known, and why.
-type NotWritten = (Option<usize>, KafkaError);
+/// What could not be written, as far as it is known, and why.
+type NotWritten = (Vec<usize>, KafkaError);
 
 impl Writer {
     pub(super) fn new(mut config: ClientConfig, cluster: &Cluster) -> Result<Self, KafkaError> {
@@ -185,11 +200,20 @@ impl Writer {
         }
         self.flush()?;
         let mut written = vec![None; records.len()];
+        let mut failed: Option<NotWritten> = None;
         for (index, report) in std::mem::take(&mut self.producer.context().under_way().reports) {
-            written[index] = Some(report.map_err(|error| (Some(index), error))?);
+            match (report, &mut failed) {
+                (Ok(offset), _) => written[index] = Some(offset),
+                (Err(error), None) => failed = Some((vec![index], error)),
+                (Err(error), Some((indices, first))) if error == *first => indices.push(index),
+                (Err(_), Some(_)) => {}
+            }
+        }
+        if let Some(failed) = failed {
+            return Err(failed);
         }
         let all = written.into_iter().collect::<Option<Vec<i64>>>();
-        all.ok_or((None, KafkaError::Flush(RDKafkaErrorCode::MessageTimedOut)))
+        all.ok_or((Vec::new(), KafkaError::Flush(RDKafkaErrorCode::MessageTimedOut)))
     }
 
     fn enqueue(&self, index: usize, record: &Outgoing) -> Result<(), NotWritten> {
@@ -215,7 +239,7 @@ impl Writer {
                     base = back;
                     self.flush()?;
                 }
-                Err((error, _)) => return Err((Some(index), error)),
+                Err((error, _)) => return Err((vec![index], error)),
             }
         }
     }
@@ -228,7 +252,7 @@ impl Writer {
         let code = unsafe { rdkafka::bindings::rd_kafka_flush(self.producer.client().native_ptr(), millis) };
         match code {
             rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
-            code => Err((None, KafkaError::Flush(code.into()))),
+            code => Err((Vec::new(), KafkaError::Flush(code.into()))),
         }
     }
 }

@@ -17,6 +17,7 @@ use rdkafka::{
     error::KafkaError,
     types::RDKafkaRespErr,
 };
+use tributary_core::unify::Flow;
 use tributary_schemas::wal::{CommitMetadata, InputPosition, Twin};
 
 use super::Cluster;
@@ -60,17 +61,23 @@ pub struct Twins {
 }
 
 impl Twins {
-    /// Joins the group as the static member `unify.<instance>`.
+    /// Joins the group as the static member `unify.<instance>`. At most so many bytes are fetched ahead.
     ///
     /// # Errors
     /// When the consumer can't be made.
-    pub fn join(cluster: &Cluster, instance: u32, listener: Arc<dyn Listener>) -> anyhow::Result<Self> {
+    pub fn join(
+        cluster: &Cluster,
+        instance: u32,
+        queued_bytes: usize,
+        listener: Arc<dyn Listener>,
+    ) -> anyhow::Result<Self> {
         let mut config = cluster.consumer("unify", "unify");
         config.set("partition.assignment.strategy", "cooperative-sticky");
         config.set("group.instance.id", cluster.named(&format!("unify.{instance}")));
         config.set("session.timeout.ms", "12000");
         config.set("heartbeat.interval.ms", "3000");
         config.set("max.poll.interval.ms", "60000");
+        config.set("queued.max.messages.kbytes", (queued_bytes >> 10).clamp(1 << 10, 1 << 20).to_string());
         let (native, snapshots) = (cluster.topics().ingest_native(), cluster.topics().poll_snapshots());
         let callbacks = Callbacks {
             listener,
@@ -136,13 +143,12 @@ impl Twins {
         }
     }
 
-    /// Where a twin's partition begins.
+    /// Where a twin's partition begins, and where it ends.
     ///
     /// # Errors
     /// When the broker does not say in time.
-    pub fn beginning(&self, twin: Twin, partition: i32) -> anyhow::Result<i64> {
-        let (low, _) = self.consumer.fetch_watermarks(self.topic(twin), partition, ANSWER_LIMIT)?;
-        Ok(low)
+    pub fn bounds(&self, twin: Twin, partition: i32) -> anyhow::Result<(i64, i64)> {
+        Ok(self.consumer.fetch_watermarks(self.topic(twin), partition, ANSWER_LIMIT)?)
     }
 
     /// Begins to read both twins of a partition.
@@ -156,6 +162,8 @@ impl Twins {
         let mut reading = self.consumer.context().reading();
         self.consumer.incremental_assign(&list)?;
         reading.insert(partition);
+        // It may have been held back when it was read before.
+        self.consumer.resume(&list)?;
         Ok(())
     }
 
@@ -224,15 +232,6 @@ impl Twins {
             Twin::Snapshots => &self.snapshots,
         }
     }
-}
-
-/// Whether messages come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flow {
-    /// They do.
-    Open,
-    /// They wait at the broker.
-    Held,
 }
 
 struct Callbacks {

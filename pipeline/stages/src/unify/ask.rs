@@ -11,7 +11,7 @@ use std::{
 
 use tributary_core::unify::{Event, Found};
 use tributary_schemas::{
-    codec,
+    codec::{self, Undecodable},
     wal::{Twin, WalRecord},
 };
 
@@ -50,8 +50,8 @@ impl Ask {
         let twins = self.twins.clone();
         let found = move |twin| -> anyhow::Result<Found> {
             let committed = twins.committed(twin, partition)?;
-            let begins = if committed.is_none() { twins.beginning(twin, partition)? } else { 0 };
-            Ok(Found { committed: committed.map(|it| (it.offset, it.metadata)), begins })
+            let (begins, end) = twins.bounds(twin, partition)?;
+            Ok(Found { committed: committed.map(|it| (it.offset, it.metadata)), begins, end })
         };
         self.until_answered(partition, epoch, "asking for committed offsets", move |_| {
             let (native, snapshots) = (found(Twin::Native)?, found(Twin::Snapshots)?);
@@ -72,12 +72,24 @@ impl Ask {
     pub(super) fn replay(&self, partition: i32, epoch: u64, from: i64, end: i64) {
         self.until_answered(partition, epoch, "replaying unify.wal", move |wal| {
             let (mut records, mut mutations) = (Vec::new(), 0);
+            let mut unreadable = None;
             let next = wal.read(partition, from, end, |offset, payload| {
-                let record: WalRecord = codec::decode(payload)?;
+                let record: WalRecord = match codec::decode(payload) {
+                    Ok(record) => record,
+                    // A later release wrote it, and must read it.
+                    Err(error @ Undecodable::Newer { .. }) => return Err(error.into()),
+                    Err(error) => {
+                        unreadable = Some((offset, error.to_string()));
+                        return Ok(ControlFlow::Break(()));
+                    }
+                };
                 mutations += record.mutations.len();
-                records.push((offset, record));
+                records.push((offset, Arc::new(record)));
                 Ok(if mutations < CHUNK { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
             })?;
+            if let Some((offset, detail)) = unreadable {
+                return Ok(Event::Unreadable { partition, epoch, offset, detail });
+            }
             tracing::info!(partition, from, next, records = records.len(), "replaying unify.wal");
             Ok(Event::Replayed { partition, epoch, records, next })
         });

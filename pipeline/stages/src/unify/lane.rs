@@ -7,8 +7,11 @@ use std::{
 };
 
 use anyhow::Context;
-use tributary_core::unify::{self, Action, Event, Message, Now, Outcome, Part, Received, Transaction};
-use tributary_schemas::wal::{InputPosition, Mutation};
+use tributary_core::unify::{
+    self, Abort, Action, Dead, Event, Message, Now, Outcome, Part, Permit, Received, Transaction, timed,
+    weight,
+};
+use tributary_schemas::wal::WalRecord;
 
 use super::{
     Shared,
@@ -23,7 +26,7 @@ use crate::kafka::Plain as Transactional;
 use crate::kafka::Transactional;
 use crate::{
     clock::{now, uptime},
-    kafka::{Flow, TransactionError, TwinMessage, Twins},
+    kafka::{TransactionError, TwinMessage, Twins},
 };
 
 /// The longest that a lane sleeps.
@@ -64,7 +67,7 @@ impl Lane {
     ) -> anyhow::Result<Self> {
         let producer = producer(&shared, &name)?;
         let ask = Ask::new(number, shared.clone(), twins.clone(), router.clone())?;
-        let machine = unify::Lane::new(shared.limits, clocks());
+        let machine = unify::Lane::new(shared.limits, shared.memory.clone());
         let (recoveries, revocations) = (HashMap::new(), HashMap::new());
         Ok(Self {
             name,
@@ -101,46 +104,50 @@ impl Lane {
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
             }
-            self.happened(Event::Tick)?;
+            if let Next::End = self.happened(Event::Tick)? {
+                return Ok(());
+            }
+            let gauge = |name| ::metrics::gauge!(name, "lane" => self.name.clone());
+            gauge(metrics::WAL_LAG).set(self.machine.lag() as f64);
+            gauge(metrics::PARTITIONS).set(self.machine.reading() as f64);
+            ::metrics::gauge!(metrics::MEMORY).set(self.shared.memory.held() as f64);
         }
     }
 
     fn obey(&mut self, order: Order) -> anyhow::Result<Next> {
         match order {
-            Order::Message(received) => {
-                let message = self.decoded(received.position, received.message);
-                let Received { position, epoch, bytes, .. } = received;
-                self.happened(Event::Message(Box::new(Received { position, epoch, bytes, message })))?;
+            Order::Message { message, epoch, permit } => {
+                let received = self.decoded(message, epoch, permit);
+                self.happened(Event::Message(Box::new(received)))
             }
             Order::Revoked { partitions, done } => {
                 self.tickets += 1;
                 self.revocations.insert(self.tickets, done);
-                self.happened(Event::Revoked { partitions, ticket: self.tickets })?;
+                self.happened(Event::Revoked { partitions, ticket: self.tickets })
             }
-            Order::Happened(event) => self.happened(event)?,
-            Order::Failed(error) => return Err(error),
-            Order::Stop => return Ok(Next::End),
+            Order::Happened(event) => self.happened(event),
         }
-        Ok(Next::GoOn)
     }
 
-    fn decoded(&self, position: InputPosition, message: TwinMessage) -> Message {
-        let input = input::read(&self.shared.catalog, position.twin, &message.payload);
-        Message { key: message.key, payload: message.payload.into(), input }
+    fn decoded(&self, message: TwinMessage, epoch: u64, permit: Permit) -> Received {
+        let TwinMessage { position, key, payload } = message;
+        let input = input::read(&self.shared.catalog, position.twin, &payload);
+        let bytes = payload.len() + key.len();
+        Received { position, epoch, bytes, permit, message: Message { key, payload: payload.into(), input } }
     }
 
     /// Tells the machine, and does what it says, until nothing is left to do.
-    fn happened(&mut self, event: Event) -> anyhow::Result<()> {
+    fn happened(&mut self, event: Event) -> anyhow::Result<Next> {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             for action in self.machine.on(event, clocks()) {
+                if matches!(action, Action::Stopped) {
+                    return Ok(Next::End);
+                }
                 events.extend(self.act(action)?);
             }
         }
-        ::metrics::gauge!(metrics::WAL_LAG, "lane" => self.name.clone()).set(self.machine.lag() as f64);
-        ::metrics::gauge!(metrics::PARTITIONS, "lane" => self.name.clone())
-            .set(self.machine.reading() as f64);
-        Ok(())
+        Ok(Next::GoOn)
     }
 
     /// Does one thing. What takes time goes on beside, and its answer comes by the mailbox; but not the transaction:
@@ -157,12 +164,10 @@ impl Lane {
                 self.ask.replay(partition, epoch, from, end);
             }
             Action::Begin { partition, epoch, native, snapshots } => {
-                self.begin(partition, epoch, native, snapshots)?;
+                self.begin(partition, epoch, native, snapshots);
             }
             Action::Read { batch, wants } => self.read(batch, wants),
-            Action::Apply { partition, epoch, offsets, mutations } => {
-                self.apply(partition, epoch, offsets, mutations);
-            }
+            Action::Apply { partition, epoch, records } => self.apply(partition, epoch, records),
             Action::Commit(transaction) => return self.commit(&transaction).map(Event::Ended).map(Some),
             Action::NewProducer => {
                 self.producer = producer(&self.shared, &self.name)?;
@@ -174,29 +179,23 @@ impl Lane {
                 // The one who waits may have given up.
                 let _ = self.revocations.remove(&ticket).map(|done| done.send(()));
             }
-            Action::Took(messages) => self.router.took(self.number, messages),
-            Action::Halt(loss) => return Err(loss.into()),
+            Action::Halt(loss) => {
+                ::metrics::counter!(metrics::HALTED, "kind" => loss.kind.name()).increment(1);
+                tracing::error!(partition = loss.partition, %loss, "partition halted");
+            }
+            Action::Stopped => {}
         }
         Ok(None)
     }
 
-    fn begin(&mut self, partition: i32, epoch: u64, native: i64, snapshots: i64) -> anyhow::Result<()> {
+    fn begin(&mut self, partition: i32, epoch: u64, native: i64, snapshots: i64) {
         let begun = self.recoveries.remove(&(partition, epoch));
         // Those of older assignments came to nothing.
         self.recoveries.retain(|(other, _), _| *other != partition);
         let seconds = begun.map_or(0.0, |begun| begun.elapsed().as_secs_f64());
         ::metrics::histogram!(metrics::RECOVERY_SECONDS).record(seconds);
         tracing::info!(partition, epoch, native, snapshots, seconds, "partition recovered");
-        // It may have been taken from us meanwhile: the revocation is on its way, or has given up on us.
-        if !self.router.is_ours(partition, epoch) {
-            return Ok(());
-        }
-        if let Err(error) = self.twins.begin(partition, native, snapshots) {
-            tracing::info!(partition, epoch, error = format!("{error:#}"), "not beginning a partition");
-        } else if self.router.flow(self.number) == Flow::Held {
-            self.twins.flow(&[partition], Flow::Held)?;
-        }
-        Ok(())
+        self.router.begin(partition, epoch, native, snapshots);
     }
 
     fn read(&self, batch: u64, wants: Vec<tributary_core::cells::Want>) {
@@ -205,23 +204,28 @@ impl Lane {
             let begun = Instant::now();
             let read = super::patiently("reading state", || state.read(&wants)).await;
             phase("read", begun.elapsed());
-            router.tell(lane, read.map_or_else(Order::Failed, |cells| Order::read(batch, cells)));
+            router.tell(lane, Order::read(batch, read));
         });
     }
 
-    fn apply(&self, partition: i32, epoch: u64, offsets: Vec<i64>, mutations: Vec<(i64, Mutation)>) {
+    fn apply(&self, partition: i32, epoch: u64, records: Vec<(i64, Arc<WalRecord>)>) {
         let (state, router, lane) = (self.shared.state.clone(), self.router.clone(), self.number);
+        let bytes = records.iter().map(|(_, record)| weight(record)).sum();
+        let permit = self.shared.memory.permit(bytes);
         self.shared.runtime.spawn(async move {
             let begun = Instant::now();
-            let applied = super::patiently("applying what was committed", || state.apply(&mutations)).await;
+            let mutations = records.iter().flat_map(|(_, record)| timed(record));
+            let mutations: Vec<_> = mutations.map(|(ts, mutation)| (ts, mutation.clone())).collect();
+            super::patiently("applying what was committed", || state.apply(&mutations)).await;
+            drop(permit);
             phase("apply", begun.elapsed());
-            let order = |()| Order::Happened(Event::Applied { partition, epoch, offsets });
-            router.tell(lane, applied.map_or_else(Order::Failed, order));
+            let offsets = records.into_iter().map(|(offset, _)| offset).collect();
+            router.tell(lane, Order::Happened(Event::Applied { partition, epoch, offsets }));
         });
     }
 
     fn commit(&self, transaction: &Transaction) -> anyhow::Result<Outcome> {
-        let encoded = transaction::encode(&self.shared, transaction)?;
+        let encoded = transaction::encode(&self.shared, transaction);
         // Who we are is asked for first. A member that has lost its partitions, and perhaps joined again under a new
         // generation, may still be let by the broker: the transaction of a member without a name is not refused, and
         // a generation says nothing about partitions. Both are heard by the router before the member joins again.
@@ -229,7 +233,7 @@ impl Lane {
         let ours = |part: &Part| self.router.is_ours(part.partition, part.epoch);
         let (Some(member), true) = (member, transaction.parts.iter().all(ours)) else {
             tracing::info!(lane = self.name, "not committing: a partition of it is not ours any more");
-            return Ok(Outcome::Aborted);
+            return Ok(Outcome::Aborted(Abort::Again));
         };
         let begun = Instant::now();
         self.router.begun(self.number);
@@ -246,10 +250,23 @@ impl Lane {
             }
             Err(TransactionError::Aborted(error)) => {
                 tracing::info!(lane = self.name, %error, "transaction aborted: deciding again");
-                ("aborted", Outcome::Aborted)
+                ("aborted", Outcome::Aborted(Abort::Again))
             }
-            Err(TransactionError::TooLarge { index }) => {
-                ("aborted", Outcome::TooLarge(encoded.positions[index]))
+            Err(TransactionError::TooSlow(error)) => {
+                tracing::warn!(lane = self.name, %error, "transaction aborted: deciding less at once");
+                ("aborted", Outcome::Aborted(Abort::TooSlow))
+            }
+            Err(TransactionError::Refused { records, reason, source }) => {
+                let mut messages: Vec<_> =
+                    records.into_iter().map(|index| encoded.positions[index]).collect();
+                messages.sort_unstable();
+                messages.dedup();
+                // A record that is too large is named; others are refused with all that was sent beside them.
+                if reason == "too_large" {
+                    messages.truncate(1);
+                }
+                let detail = format!("what it makes can't be written: {source}");
+                ("aborted", Outcome::Aborted(Abort::Refused(messages, Dead { reason, detail })))
             }
             Err(TransactionError::Unknown(error)) => {
                 tracing::warn!(lane = self.name, %error, "outcome unknown: a new producer, and recovery");

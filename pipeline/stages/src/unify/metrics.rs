@@ -24,6 +24,14 @@ pub const STORE_RETRIES: &str = "tributary_unify_store_retries_total";
 pub const RECOVERY_SECONDS: &str = "tributary_unify_recovery_seconds";
 /// WAL records that are committed but not applied.
 pub const WAL_LAG: &str = "tributary_unify_wal_unapplied_records";
+/// Bytes that are held: messages that wait, and WAL records that are not applied.
+pub const MEMORY: &str = "tributary_unify_memory_bytes";
+/// Times a partition was held back because memory was spent.
+pub const HELD_BACK: &str = "tributary_unify_partitions_held_back_total";
+/// Partitions that halted because something of them is lost, by `kind`.
+pub const HALTED: &str = "tributary_unify_partitions_halted_total";
+/// Times the store refused for good what it was asked: a schema, a permission.
+pub const STORE_REFUSED: &str = "tributary_unify_store_refused_total";
 /// Partitions that are read.
 pub const PARTITIONS: &str = "tributary_unify_partitions";
 /// From a native request's acknowledgement to the commit of its events.
@@ -42,6 +50,10 @@ pub fn describe() {
     describe_counter!(STORE_RETRIES, "Times the store was asked again because it was away");
     describe_histogram!(RECOVERY_SECONDS, metrics::Unit::Seconds, "How long a partition's recovery takes");
     describe_gauge!(WAL_LAG, "WAL records that are committed but not applied");
+    describe_gauge!(MEMORY, metrics::Unit::Bytes, "Messages that wait, and WAL records that are not applied");
+    describe_counter!(HELD_BACK, "Times a partition was held back because memory was spent");
+    describe_counter!(HALTED, "Partitions that halted because something of them is lost, by kind");
+    describe_counter!(STORE_REFUSED, "Times the store refused for good what it was asked");
     describe_gauge!(PARTITIONS, "Partitions that are read");
     describe_histogram!(NATIVE_SECONDS, metrics::Unit::Seconds, "From acknowledgement to committed events");
 }

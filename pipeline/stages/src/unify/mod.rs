@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tributary_connectors::Catalog;
-use tributary_core::unify::Limits;
+use tributary_core::unify::{Limits, Memory};
 use tributary_schemas::framing::SchemaIds;
 
 use self::{lane::Lane, router::Router};
@@ -48,8 +48,9 @@ pub struct Config {
     /// A transaction that takes longer is stuck, in seconds: the process ends, and says so. Each call of a transaction
     /// has a limit of its own, 28 s in all, so a lower number ends processes that are merely slow.
     pub watchdog_seconds: u64,
-    /// Messages that may wait in front of a lane before its partitions are held back.
-    pub backlog: usize,
+    /// What messages that wait and WAL records that are not applied may take together, in bytes. What is above it waits at
+    /// the broker; librdkafka's own queue takes an eighth of it.
+    pub memory_bytes: usize,
 }
 
 impl Default for Config {
@@ -62,7 +63,7 @@ impl Default for Config {
             batch_messages: 2_000,
             batch_events: 20_000,
             watchdog_seconds: 30,
-            backlog: 4_000,
+            memory_bytes: 512 << 20,
         }
     }
 }
@@ -81,6 +82,7 @@ struct Shared {
     schemas: SchemaIds,
     runtime: tokio::runtime::Handle,
     limits: Limits,
+    memory: Memory,
 }
 
 impl Unify {
@@ -100,7 +102,9 @@ impl Unify {
             events: config.batch_events,
         };
         let schemas = cluster.schemas();
-        Self { config, shared: Arc::new(Shared { cluster, state, catalog, schemas, runtime, limits }) }
+        let memory = Memory::new(config.memory_bytes / 8 * 7);
+        let shared = Shared { cluster, state, catalog, schemas, runtime, limits, memory };
+        Self { config, shared: Arc::new(shared) }
     }
 
     /// Runs until told to stop: then the open transactions are decided and the group is left.
@@ -116,8 +120,10 @@ impl Unify {
         let lanes: Vec<_> = (0..self.config.lanes.max(1)).map(|_| router::mailbox()).collect();
         let (mailboxes, receivers): (Vec<_>, Vec<_>) = lanes.into_iter().unzip();
         let watchdog = Duration::from_secs(self.config.watchdog_seconds);
-        let router = Arc::new(Router::new(mailboxes, self.config.backlog, watchdog));
-        let twins = Arc::new(Twins::join(&self.shared.cluster, self.config.instance, router.clone())?);
+        let router = Arc::new(Router::new(mailboxes, self.shared.memory.clone(), watchdog));
+        let queued = self.config.memory_bytes / 8;
+        let twins = Twins::join(&self.shared.cluster, self.config.instance, queued, router.clone())?;
+        let twins = Arc::new(twins);
         let failed = CancellationToken::new();
         let mut threads = Vec::new();
         for (number, mailbox) in receivers.into_iter().enumerate() {
@@ -140,10 +146,10 @@ impl Unify {
                     "lane {stuck} has been in one transaction for more than {watchdog:?}: restart the process"
                 ));
             }
-            router.begin_again(&twins)?;
-            router.release(&twins)?;
+            router.fulfil(&twins)?;
+            router.regulate(&twins)?;
             match twins.poll(Duration::from_millis(5)) {
-                Ok(Some(message)) => router.route(&twins, message)?,
+                Ok(Some(message)) => router.route(message),
                 Ok(None) => {}
                 Err(error) => break Err(error),
             }
@@ -152,6 +158,14 @@ impl Unify {
             return polled;
         }
         router.stop();
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            if let Some(stuck) = router.stuck() {
+                anyhow::bail!(
+                    "lane {stuck} has been in one transaction for more than {watchdog:?} at a stop"
+                );
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
         for thread in threads {
             thread.join().map_err(|_| anyhow::anyhow!("a lane panicked"))??;
         }
@@ -160,19 +174,22 @@ impl Unify {
     }
 }
 
-/// Asks the store until it answers: while it is away the lane waits, and nothing is lost.
-async fn patiently<T, F>(doing: &'static str, mut ask: impl FnMut() -> F) -> anyhow::Result<T>
+/// Asks the store until it answers: while it is away, or refuses for a reason that is everybody's (a schema, a permission),
+/// the lane waits, and nothing is lost.
+async fn patiently<T, F>(doing: &'static str, mut ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, StoreError>>,
 {
     loop {
-        match ask().await {
+        let (counter, pause, error) = match ask().await {
+            Ok(answer) => return answer,
             Err(error @ StoreError::Unavailable { .. }) => {
-                ::metrics::counter!(metrics::STORE_RETRIES).increment(1);
-                tracing::warn!(error = format!("{:#}", anyhow::Error::from(error)), "{doing}: asking again");
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                (metrics::STORE_RETRIES, Duration::from_millis(200), error)
             }
-            answer => return Ok(answer?),
-        }
+            Err(error @ StoreError::Broken { .. }) => (metrics::STORE_REFUSED, Duration::from_secs(5), error),
+        };
+        ::metrics::counter!(counter).increment(1);
+        tracing::warn!(error = format!("{:#}", anyhow::Error::from(error)), "{doing}: asking again");
+        tokio::time::sleep(pause).await;
     }
 }

@@ -1,34 +1,30 @@
-//! From the polling thread to the lanes: messages, assignments, revocations.
+//! From the polling thread to the lanes: messages, assignments, revocations; and from the lanes to it, what only that thread
+//! may do with the consumer. It alone begins, stops, holds back and lets come, so that none of these can cross another.
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc,
-    },
+    sync::{Mutex, MutexGuard, mpsc},
     time::{Duration, Instant},
 };
 
 use tributary_core::{
     cells::Cell,
-    unify::{Event, Received},
+    unify::{Event, Flow, Gates, Memory, Permit, Roster},
 };
 
-use crate::kafka::{Flow, Listener, TwinMessage, Twins};
+use crate::kafka::{Listener, TwinMessage, Twins};
+
+/// What a message weighs beside its bytes, and how often these: as it came, decoded, and in part once more.
+const OVERHEAD: usize = 512;
+const COPIES: usize = 3;
 
 /// What a lane hears.
 pub(super) enum Order {
-    /// A message of a partition of ours.
-    Message(Received<TwinMessage>),
+    /// A message of a partition of ours, read under this assignment.
+    Message { message: TwinMessage, epoch: u64, permit: Permit },
     /// Partitions go. Answer when no transaction is open that has anything of them.
     Revoked { partitions: Vec<i32>, done: mpsc::Sender<()> },
     /// Anything else that the state machine is to hear.
     Happened(Event),
-    /// Something that waiting does not mend.
-    Failed(anyhow::Error),
-    /// End, with the batch under way.
-    Stop,
 }
 
 impl Order {
@@ -37,114 +33,94 @@ impl Order {
     }
 }
 
+/// What only the polling thread may do.
+enum Wish {
+    /// Read both twins of a partition from these offsets.
+    Begin { partition: i32, epoch: u64, native: i64, snapshots: i64 },
+    /// Recover a partition again, from what the broker says is committed.
+    Again { partition: i32, epoch: u64 },
+}
+
 /// The lanes, and who has which partition.
 pub(super) struct Router {
     lanes: Vec<Outbox>,
-    backlog: usize,
     watchdog: Duration,
-    held: Mutex<Held>,
+    roster: Mutex<Roster>,
+    gates: Mutex<Gates>,
+    wishes: Mutex<Vec<Wish>>,
 }
 
 pub(super) struct Outbox {
     orders: mpsc::Sender<Order>,
-    /// Messages that wait in front of the lane.
-    waiting: AtomicUsize,
     /// When the transaction under way was begun, if one is.
     begun: Mutex<Option<Instant>>,
-    full: AtomicBool,
-}
-
-#[derive(Default)]
-struct Held {
-    /// The assignment under which a partition is ours. It grows with each, so that messages of an older one are known.
-    epochs: HashMap<i32, u64>,
-    ours: HashSet<i32>,
-    /// Partitions that are to be recovered again, each with the assignment it was held under.
-    again: Vec<(i32, u64)>,
 }
 
 pub(super) fn mailbox() -> (Outbox, mpsc::Receiver<Order>) {
     let (orders, receiver) = mpsc::channel();
-    let outbox = Outbox {
-        orders,
-        waiting: AtomicUsize::new(0),
-        begun: Mutex::default(),
-        full: AtomicBool::new(false),
-    };
-    (outbox, receiver)
+    (Outbox { orders, begun: Mutex::default() }, receiver)
 }
 
 impl Router {
     /// `watchdog`: a transaction that takes longer is stuck.
-    pub(super) fn new(lanes: Vec<Outbox>, backlog: usize, watchdog: Duration) -> Self {
-        Self { lanes, backlog, watchdog, held: Mutex::default() }
+    pub(super) fn new(lanes: Vec<Outbox>, memory: Memory, watchdog: Duration) -> Self {
+        let roster = Mutex::new(Roster::new(lanes.len()));
+        Self { lanes, watchdog, roster, gates: Mutex::new(Gates::new(memory)), wishes: Mutex::default() }
     }
 
-    /// Hands a message to its lane, and holds the lane's partitions back when too much waits in front of it.
-    pub(super) fn route(&self, twins: &Twins, message: TwinMessage) -> anyhow::Result<()> {
+    /// Hands a message to its lane.
+    pub(super) fn route(&self, message: TwinMessage) {
         let partition = message.position.partition;
-        let Some(epoch) = self.held().epochs.get(&partition).copied() else { return Ok(()) };
-        let bytes = message.payload.len() + message.key.len();
-        let lane = self.lane_of(partition);
-        lane.waiting.fetch_add(1, Ordering::Relaxed);
-        lane.send(Order::Message(Received { position: message.position, epoch, bytes, message }));
-        self.regulate(twins, partition)
+        let Some((lane, epoch)) = locked(&self.roster).of(partition) else { return };
+        let bytes = OVERHEAD + COPIES * (message.payload.len() + message.key.len());
+        let permit = locked(&self.gates).permit(partition, bytes);
+        self.lanes[lane].send(Order::Message { message, epoch, permit });
     }
 
-    /// Lets partitions come again whose lanes have room.
-    pub(super) fn release(&self, twins: &Twins) -> anyhow::Result<()> {
-        (0..self.lanes.len()).try_for_each(|lane| self.regulate(twins, lane as i32))
+    /// Holds partitions back whose messages take too much memory, and lets those come again that have room.
+    pub(super) fn regulate(&self, twins: &Twins) -> anyhow::Result<()> {
+        let changes = locked(&self.gates).changes();
+        for (partition, flow) in changes {
+            if flow == Flow::Held {
+                ::metrics::counter!(super::metrics::HELD_BACK).increment(1);
+            }
+            twins.flow(&[partition], flow)?;
+        }
+        Ok(())
     }
 
-    fn regulate(&self, twins: &Twins, partition: i32) -> anyhow::Result<()> {
-        let lane = self.lane_of(partition);
-        let waiting = lane.waiting.load(Ordering::Relaxed);
-        let full = lane.full.load(Ordering::Relaxed);
-        let flow = match full {
-            false if waiting >= self.backlog => Flow::Held,
-            true if waiting <= self.backlog / 2 => Flow::Open,
-            _ => return Ok(()),
-        };
-        lane.full.store(flow == Flow::Held, Ordering::Relaxed);
-        let number = self.number_of(partition);
-        let of_lane: Vec<i32> = self
-            .held()
-            .ours
-            .iter()
-            .copied()
-            .filter(|partition| self.number_of(*partition) == number)
-            .collect();
-        twins.flow(&of_lane, flow)
-    }
-
-    /// Asks for a partition to be recovered again, from what the broker says is committed.
-    pub(super) fn recover_again(&self, partition: i32, epoch: u64) {
-        self.held().again.push((partition, epoch));
-    }
-
-    /// Stops what is to be recovered again, and gives it to its lane as a new assignment.
+    /// Does what lanes wished for.
     ///
-    /// To be called by the thread that polls: between the stop and the new number no message can be read, so what was read
+    /// To be called by the thread that polls: between a stop and the new number no message can be read, so what was read
     /// before is known by its number, and can't be taken for what follows the recovered offset.
-    pub(super) fn begin_again(&self, twins: &Twins) -> anyhow::Result<()> {
-        let again = std::mem::take(&mut self.held().again);
-        for (partition, epoch) in again {
-            if self.is_ours(partition, epoch) {
-                twins.stop(partition)?;
-                self.assigned(&[partition]);
+    pub(super) fn fulfil(&self, twins: &Twins) -> anyhow::Result<()> {
+        let wishes = std::mem::take(&mut *locked(&self.wishes));
+        for wish in wishes {
+            match wish {
+                // It may have been taken from us meanwhile.
+                Wish::Begin { partition, epoch, .. } | Wish::Again { partition, epoch }
+                    if !self.is_ours(partition, epoch) => {}
+                Wish::Begin { partition, native, snapshots, .. } => {
+                    twins.begin(partition, native, snapshots)?;
+                    locked(&self.gates).begin(partition);
+                }
+                Wish::Again { partition, .. } => {
+                    twins.stop(partition)?;
+                    self.assigned(&[partition]);
+                }
             }
         }
         Ok(())
     }
 
-    /// Notes that a lane took messages out of its mailbox and decided or dropped them.
-    pub(super) fn took(&self, lane: usize, messages: usize) {
-        self.lanes[lane].waiting.fetch_sub(messages, Ordering::Relaxed);
+    /// Asks for both twins of a partition to be read from these offsets.
+    pub(super) fn begin(&self, partition: i32, epoch: u64, native: i64, snapshots: i64) {
+        locked(&self.wishes).push(Wish::Begin { partition, epoch, native, snapshots });
     }
 
-    /// Whether a lane's partitions are held back: one that begins meanwhile must be too.
-    pub(super) fn flow(&self, lane: usize) -> Flow {
-        if self.lanes[lane].full.load(Ordering::Relaxed) { Flow::Held } else { Flow::Open }
+    /// Asks for a partition to be recovered again, from what the broker says is committed.
+    pub(super) fn recover_again(&self, partition: i32, epoch: u64) {
+        locked(&self.wishes).push(Wish::Again { partition, epoch });
     }
 
     /// Sends an order to a lane from elsewhere.
@@ -154,46 +130,33 @@ impl Router {
 
     /// Whether a partition is still ours under an assignment.
     pub(super) fn is_ours(&self, partition: i32, epoch: u64) -> bool {
-        let held = self.held();
-        held.ours.contains(&partition) && held.epochs.get(&partition) == Some(&epoch)
+        locked(&self.roster).is_ours(partition, epoch)
     }
 
     pub(super) fn begun(&self, lane: usize) {
-        *self.lanes[lane].begun() = Some(Instant::now());
+        *locked(&self.lanes[lane].begun) = Some(Instant::now());
     }
 
     pub(super) fn ended(&self, lane: usize) {
-        *self.lanes[lane].begun() = None;
+        *locked(&self.lanes[lane].begun) = None;
     }
 
     /// A lane whose transaction has been under way for too long.
     pub(super) fn stuck(&self) -> Option<usize> {
-        let stuck = |lane: &Outbox| lane.begun().is_some_and(|begun| begun.elapsed() > self.watchdog);
+        let stuck = |lane: &Outbox| locked(&lane.begun).is_some_and(|begun| begun.elapsed() > self.watchdog);
         self.lanes.iter().position(stuck)
     }
 
     pub(super) fn stop(&self) {
-        self.lanes.iter().for_each(|lane| lane.send(Order::Stop));
-    }
-
-    fn number_of(&self, partition: i32) -> usize {
-        partition.unsigned_abs() as usize % self.lanes.len()
-    }
-
-    fn lane_of(&self, partition: i32) -> &Outbox {
-        &self.lanes[self.number_of(partition)]
-    }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.lanes.iter().for_each(|lane| lane.send(Order::Happened(Event::Stop)));
     }
 }
 
-impl Outbox {
-    fn begun(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.begun.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
 
+impl Outbox {
     fn send(&self, order: Order) {
         // A lane that has ended hears nothing: its end ends the stage.
         let _ = self.orders.send(order);
@@ -203,26 +166,15 @@ impl Outbox {
 impl Listener for Router {
     fn assigned(&self, partitions: &[i32]) {
         for partition in partitions {
-            let epoch = {
-                let mut held = self.held();
-                held.ours.insert(*partition);
-                let epoch = held.epochs.entry(*partition).or_default();
-                *epoch += 1;
-                *epoch
-            };
+            let (lane, epoch) = locked(&self.roster).assigned(*partition);
             let event = Event::Assigned { partition: *partition, epoch };
-            self.lane_of(*partition).send(Order::Happened(event));
+            self.lanes[lane].send(Order::Happened(event));
         }
     }
 
     fn revoked(&self, partitions: &[i32]) {
         let (done, answered) = mpsc::channel();
-        {
-            let mut held = self.held();
-            for partition in partitions {
-                held.ours.remove(partition);
-            }
-        }
+        locked(&self.roster).revoked(partitions);
         for lane in &self.lanes {
             lane.send(Order::Revoked { partitions: partitions.to_vec(), done: done.clone() });
         }
@@ -233,5 +185,7 @@ impl Listener for Router {
                 return;
             }
         }
+        let mut gates = locked(&self.gates);
+        partitions.iter().for_each(|partition| gates.forget(*partition));
     }
 }

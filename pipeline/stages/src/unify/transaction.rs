@@ -24,10 +24,7 @@ pub(super) struct Encoded {
 }
 
 /// Encodes a transaction.
-///
-/// # Errors
-/// When an event does not fit its schema: a fault of ours.
-pub(super) fn encode(shared: &Shared, transaction: &Transaction) -> anyhow::Result<Encoded> {
+pub(super) fn encode(shared: &Shared, transaction: &Transaction) -> Encoded {
     let topics = shared.cluster.topics();
     let mut encoded = Encoded::default();
     for Part { partition, plan, offsets, .. } in &transaction.parts {
@@ -53,7 +50,7 @@ pub(super) fn encode(shared: &Shared, transaction: &Transaction) -> anyhow::Resu
                 Outgoing {
                     topic: topics.unify_wal(),
                     partition: Some(*partition),
-                    payload: Some(codec::encode(&step.wal).into()),
+                    payload: Some(codec::encode(&*step.wal).into()),
                     ..Outgoing::default()
                 },
             );
@@ -65,7 +62,7 @@ pub(super) fn encode(shared: &Shared, transaction: &Transaction) -> anyhow::Resu
             metadata: plan.metadata.to_text(),
         }));
     }
-    Ok(encoded)
+    encoded
 }
 
 impl Encoded {

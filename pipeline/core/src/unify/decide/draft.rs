@@ -15,7 +15,7 @@ use crate::{
     guard::{Guard, holds},
     range,
     record::{Note, Seen},
-    unify::rejection::Rejection,
+    unify::{rejection::Rejection, wal::mutation_weight},
 };
 
 /// How many events one input message may make.
@@ -102,28 +102,11 @@ impl<'a> Draft<'a> {
             }
         }
         let Decision { mutations, events, .. } = &self.decision;
-        let wal: usize = mutations.iter().map(weigh).sum();
+        let wal: usize = mutations.iter().map(mutation_weight).sum();
         let requests: usize = events.iter().map(Telling::payload).sum();
         if events.len() > MAX_EVENTS || wal > MAX_WAL_BYTES || requests > MAX_EVENT_BYTES {
             return Err(Rejection::TooManyChanges);
         }
         Ok(self.decision)
     }
-}
-
-/// At most how many bytes a mutation takes in the WAL record.
-fn weigh(mutation: &Mutation) -> usize {
-    /// All of it but the names.
-    const FIXED: usize = 96;
-    FIXED
-        + match mutation {
-            Mutation::Record { bucket, known, .. } => {
-                let named = known.as_ref().map_or(0, |known| known.remote_id.as_str().len());
-                bucket.account.as_str().len() + named
-            }
-            Mutation::Range { bucket, .. } => bucket.account.as_str().len(),
-            Mutation::Head { account, .. } => account.as_str().len(),
-            Mutation::Forget { account, cuts } => account.as_str().len() + 64 * cuts.len(),
-            Mutation::Delivery { account, delivery } => account.as_str().len() + delivery.as_str().len(),
-        }
 }

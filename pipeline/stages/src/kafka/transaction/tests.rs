@@ -64,7 +64,9 @@ impl Rig {
             }
             Err(TransactionError::Aborted(_)) => Aborted,
             Err(TransactionError::Unknown(_)) => Unknown,
-            Err(error @ TransactionError::TooLarge { .. }) => panic!("{error}"),
+            Err(error @ (TransactionError::Refused { .. } | TransactionError::TooSlow(_))) => {
+                panic!("{error}")
+            }
         }
     }
 
@@ -181,7 +183,8 @@ fn a_record_that_is_too_large_is_named() {
         ..Outgoing::default()
     };
     let member = rig.consumer.group_metadata().unwrap();
-    let said = producer.run(&[record(1), record(9 << 20), record(1)], &[], &member);
-    assert!(matches!(said, Err(TransactionError::TooLarge { index: 1 })), "{said:?}");
+    let said = producer.run(&[record(1), record(10 << 20), record(1)], &[], &member);
+    let Err(TransactionError::Refused { records, .. }) = &said else { panic!("{said:?}") };
+    assert_eq!(records, &[1]);
     assert_eq!(rig.run(&producer), Committed);
 }

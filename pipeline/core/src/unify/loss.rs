@@ -1,0 +1,88 @@
+//! Why a partition can't go on by itself.
+
+use tributary_schemas::wal::Twin;
+
+/// Something of a partition is lost: it halts, alone, until a person has looked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "partition {partition}: {kind}. Restore what was lost, or go on without it: `tributary unify accept-loss {partition}`"
+)]
+pub struct Loss {
+    /// The partition.
+    pub partition: i32,
+    /// What is lost.
+    pub kind: LossKind,
+}
+
+/// What is lost.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LossKind {
+    /// Retention has passed what was not applied.
+    #[error(
+        "unify.wal begins at offset {begins}, but only what lies below {applied} has been applied: changes between are lost"
+    )]
+    Unapplied {
+        /// Where the WAL begins.
+        begins: i64,
+        /// What has been applied.
+        applied: i64,
+    },
+    /// The WAL was made anew, or its broker lost the end of it.
+    #[error(
+        "unify.wal ends at offset {end}, but what lies below {applied} has been applied: it is another log"
+    )]
+    WalShorter {
+        /// Where it ends.
+        end: i64,
+        /// What has been applied.
+        applied: i64,
+    },
+    /// The group's offsets are gone, and with them what has been applied.
+    #[error(
+        "nothing is committed for either twin, and unify.wal begins at offset {begins}: what was applied is not known"
+    )]
+    NoOffsets {
+        /// Where the WAL begins.
+        begins: i64,
+    },
+    /// Input was lost by retention, or its topic was made anew.
+    #[error("{} is to be read on at offset {next}, and has {begins}..{end}", name(*.twin))]
+    Input {
+        /// Which input.
+        twin: Twin,
+        /// Where it is to be read on.
+        next: i64,
+        /// Where it begins.
+        begins: i64,
+        /// Where it ends.
+        end: i64,
+    },
+    /// A record of the WAL can't be decoded.
+    #[error("the record at offset {offset} of unify.wal can't be read: {detail}")]
+    Unreadable {
+        /// Where it stands.
+        offset: i64,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+impl LossKind {
+    /// The kind's name, as a metric label has it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Unapplied { .. } => "unapplied",
+            Self::WalShorter { .. } => "wal_shorter",
+            Self::NoOffsets { .. } => "no_offsets",
+            Self::Input { .. } => "input",
+            Self::Unreadable { .. } => "unreadable",
+        }
+    }
+}
+
+const fn name(twin: Twin) -> &'static str {
+    match twin {
+        Twin::Native => "ingest.native",
+        Twin::Snapshots => "poll.snapshots",
+    }
+}
