@@ -5,23 +5,58 @@ use tributary_schemas::{
     event::UnifiedEvent,
 };
 
-/// Whether a webhook is delivered this event: its project's, selected, allowed by its filters, and detected since it was
-/// enabled.
-pub fn wants(webhook: &Webhook, event: &UnifiedEvent) -> bool {
+use super::record::{Origin, Record};
+
+/// Whether something is sent to a webhook, as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// It is.
+    Sent,
+    /// It is disabled.
+    Disabled,
+    /// It is older than the webhook's beginning, or its filters leave it out.
+    Filtered,
+}
+
+/// Decides it at the moment of sending: what waited may not be wanted any more. Times are the broker's.
+pub fn fits(webhook: &Webhook, record: &Record) -> Fit {
+    if webhook.status != WebhookStatus::Enabled {
+        return Fit::Disabled;
+    }
+    let since = record.appended >= webhook.enabled_at;
+    let wanted = match record.origin {
+        Origin::Asked => webhook.project == record.event.project,
+        Origin::Wanted => selects(webhook, &record.event),
+    };
+    if since && wanted { Fit::Sent } else { Fit::Filtered }
+}
+
+/// Whether a webhook is for such an event at all, whenever it was detected.
+pub fn selects(webhook: &Webhook, event: &UnifiedEvent) -> bool {
+    webhook.events.iter().any(|pattern| pattern.selects(event.event)) && allows(webhook, event)
+}
+
+/// Whether everything but the event's name is as the webhook wants it.
+pub(super) fn allows(webhook: &Webhook, event: &UnifiedEvent) -> bool {
     webhook.project == event.project
-        && webhook.status == WebhookStatus::Enabled
-        && event.detected_at >= webhook.enabled_at
-        && webhook.events.iter().any(|pattern| pattern.selects(event.event))
-        && allows(webhook.providers.as_ref(), &event.provider)
-        && allows(webhook.accounts.as_ref(), &event.account)
+        && one_of(webhook.providers.as_ref(), &event.provider)
+        && one_of(webhook.accounts.as_ref(), &event.account)
         && webhook
             .origin_owner_id
             .as_deref()
             .is_none_or(|owner| event.origin_owner_id.as_deref() == Some(owner))
-        && allows(webhook.modes.as_ref(), &event.mode)
+        && one_of(webhook.modes.as_ref(), &event.mode)
 }
 
-fn allows<T: PartialEq>(only: Option<&Vec<T>>, it: &T) -> bool {
+/// Whether a webhook is delivered this event: its project's, selected, allowed by its filters, and detected since it was
+/// enabled.
+pub fn wants(webhook: &Webhook, event: &UnifiedEvent) -> bool {
+    webhook.status == WebhookStatus::Enabled
+        && event.detected_at >= webhook.enabled_at
+        && selects(webhook, event)
+}
+
+fn one_of<T: PartialEq>(only: Option<&Vec<T>>, it: &T) -> bool {
     only.is_none_or(|only| only.contains(it))
 }
 
