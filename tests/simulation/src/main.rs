@@ -4,6 +4,7 @@
 
 mod broker;
 mod chance;
+mod deliver;
 mod oracle;
 mod process;
 mod source;
@@ -180,6 +181,9 @@ fn bar(seeds: u64) -> ProgressBar {
 }
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|it| it == "deliver") {
+        return deliver::main(std::env::args_os().skip(2));
+    }
     let arguments = Arguments::parse();
     if arguments.list_guards {
         for guard in Guard::ALL {

@@ -203,7 +203,7 @@ impl Tenure {
     }
 
     /// Those whose rows are to be looked at: who holds the commit, and some of those that have one.
-    pub(super) fn to_look_at(&mut self) -> BTreeSet<Reader> {
+    pub(super) fn worth_a_look(&mut self) -> BTreeSet<Reader> {
         let mut readers: BTreeSet<Reader> = self.holds.iter().map(|(_, reader)| reader.clone()).collect();
         readers.extend(self.entries.keys().filter(|it| it.replay.is_some()).cloned());
         let after = self.looked_to.take();

@@ -7,6 +7,8 @@ mod assigned;
 mod reading;
 mod rows;
 mod sending;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -15,7 +17,7 @@ use std::{
 };
 
 use tributary_schemas::{
-    entity,
+    entity::{self, Version},
     id::{ProjectId, WebhookId},
     time::Timestamp,
 };
@@ -76,8 +78,15 @@ pub enum Input {
     Gone {
         /// Which.
         webhook: WebhookId,
-        /// Where that stands; `None` when the store says so.
-        seen: Option<Seen>,
+        /// Where that stands.
+        seen: Seen,
+    },
+    /// What the store says of a webhook that was asked for.
+    Asked {
+        /// Which.
+        webhook: WebhookId,
+        /// Its version; `None` when it is gone.
+        version: Option<Version>,
     },
     /// A partition is ours: it is to be claimed.
     Assigned {
@@ -209,7 +218,8 @@ pub enum Output {
         /// Where the head is.
         next: i64,
     },
-    /// A webhook that a row or a delivery names is not in the view: look it up in the store.
+    /// A webhook that a row or a delivery names is not in the view, or the view seems to lag: look it up in the store, and say
+    /// so by `Asked`.
     Ask(WebhookId),
     /// Ask the subscriber.
     Start(Start),
@@ -406,7 +416,11 @@ impl Process {
         self.now = now;
         match input {
             Input::Changed { webhook, seen, since, opened } => self.changed(webhook, seen, since, opened),
-            Input::Gone { webhook, seen } => self.gone(&webhook, seen),
+            Input::Gone { webhook, seen } => {
+                self.saw(seen);
+                self.gone(&webhook);
+            }
+            Input::Asked { webhook, version } => self.answered(&webhook, version),
             Input::Assigned { tenure, kind } => self.assigned(tenure, kind),
             Input::Owned { tenure, next, view, rows } => self.owned(tenure, next, view, rows),
             Input::Leave(tenure) => self.leave(tenure),

@@ -46,7 +46,7 @@ impl Rate {
     /// When it allows the next.
     pub fn next(&mut self, now: Duration) -> Duration {
         self.fill(now);
-        now + Duration::from_secs_f64(((1.0 - self.tokens) / self.share()).max(0.0))
+        now + Duration::from_secs_f64(((1.0 - self.tokens) / self.share()).max(1e-6))
     }
 
     /// How many may wait in memory: what goes out in a second.

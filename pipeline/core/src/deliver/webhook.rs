@@ -122,7 +122,8 @@ impl Webhook {
     /// # Errors
     /// Why not.
     pub(super) fn room(&self, bytes: usize, now: Duration) -> Result<(), Why> {
-        if self.entity.is_none() || self.sealed {
+        let enabled = |it: &Arc<entity::Webhook>| it.status == WebhookStatus::Enabled;
+        if !self.entity.as_ref().is_some_and(enabled) || self.sealed {
             return Err(Why::Ours);
         }
         if let Some(probe_at) = self.health.probe_at() {

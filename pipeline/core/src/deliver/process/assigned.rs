@@ -25,7 +25,7 @@ impl Process {
         let same = before.as_ref().is_some_and(|it| it.enabled_at == entity.enabled_at);
         self.since.insert(id.clone(), since);
         if !webhook_is_enabled(&entity) {
-            self.let_go(&id);
+            self.let_go_of_events(&id);
             self.skip_all(&id);
         } else if !(was_enabled && same) {
             let open = self.tenures.values().filter(|it| it.standing == Standing::Open);
@@ -42,10 +42,21 @@ impl Process {
         self.enlist(&id);
     }
 
-    pub(super) fn gone(&mut self, id: &WebhookId, seen: Option<Seen>) {
-        if let Some(seen) = seen {
-            self.saw(seen);
+    /// The store is never behind: what it does not know is gone, and what is disabled there is.
+    pub(super) fn answered(&mut self, id: &WebhookId, version: Option<Version>) {
+        self.asked.remove(id);
+        let known = self.webhooks.get(id).and_then(|it| it.entity.clone());
+        match (version, known) {
+            (None, _) => self.gone(id),
+            (Some(version), Some(known)) if known.version >= version && !webhook_is_enabled(&known) => {
+                self.let_go(id);
+            }
+            // The view will have it.
+            (Some(_), _) => {}
         }
+    }
+
+    pub(super) fn gone(&mut self, id: &WebhookId) {
         self.asked.remove(id);
         self.since.remove(id);
         self.let_go(id);
@@ -71,10 +82,31 @@ impl Process {
         }
     }
 
+    /// The webhook is disabled, as far as the view tells: it wants nothing of the events that it has missed. Deliveries may
+    /// tell of a later version: the store is asked.
+    fn let_go_of_events(&mut self, id: &WebhookId) {
+        let reader = Reader::live(id);
+        let deliveries = |it: &&Tenure| it.kind == LogKind::Deliveries && it.entries.contains_key(&reader);
+        let waits = self.tenures.values().find(deliveries).is_some();
+        let events = self.tenures.values().filter(|it| it.kind != LogKind::Deliveries);
+        for tenure in events.map(|it| it.id).collect::<Vec<_>>() {
+            self.let_go_in(id, tenure);
+        }
+        if waits {
+            self.ask(id);
+        }
+    }
+
     /// The webhook wants nothing of what it has missed.
     fn let_go(&mut self, id: &WebhookId) {
         for tenure in self.tenures.keys().copied().collect::<Vec<_>>() {
-            let Some(held) = self.tenures.get(&tenure) else { continue };
+            self.let_go_in(id, tenure);
+        }
+    }
+
+    fn let_go_in(&mut self, id: &WebhookId, tenure: TenureId) {
+        {
+            let Some(held) = self.tenures.get(&tenure) else { return };
             let next = held.next;
             let of = |it: &&Reader| it.webhook == *id;
             let readers: Vec<Reader> = held.entries.keys().filter(of).cloned().collect();
@@ -187,6 +219,7 @@ impl Process {
         (held.next, held.committed, held.committed_at) = (next, next, self.now.up);
         held.committed_view = view.clone().unwrap_or_default();
         held.owned_view = view;
+        let kind = held.kind;
         for (reader, row) in rows {
             let position = Position::stored(row.from, row.until, row.facts, next);
             let Some(held) = self.tenures.get_mut(&tenure) else { return };
@@ -194,6 +227,9 @@ impl Process {
             self.book(tenure, &reader);
             let known = self.webhooks.get(&reader.webhook).and_then(|it| it.entity.clone());
             match known {
+                Some(entity) if !webhook_is_enabled(&entity) && kind == LogKind::Deliveries => {
+                    self.ask(&reader.webhook);
+                }
                 Some(entity) if !webhook_is_enabled(&entity) => {
                     self.position(tenure, &reader, |position| position.let_go(next));
                 }

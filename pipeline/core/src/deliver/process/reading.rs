@@ -30,10 +30,15 @@ impl Process {
         match known {
             Some(entity) if entity.status != entity::WebhookStatus::Enabled => {
                 // A delivery to a disabled webhook is logged; an event that it does not get is nothing.
-                if delivery {
-                    self.skip_at_head(tenure, &reader, record);
+                if !delivery {
+                    return;
                 }
-                return;
+                // Of an event that came after the disabling there is no delivery unless it was enabled again: the view lags.
+                if record.appended <= entity.updated_at {
+                    self.skip_at_head(tenure, &reader, record);
+                    return;
+                }
+                self.ask(id);
             }
             Some(_) => {}
             None => self.ask(id),
@@ -250,8 +255,7 @@ impl Process {
     pub(super) fn begin_sweeps(&mut self) {
         let mut all: usize = self.tenures.values().map(|it| it.sweeps.len()).sum();
         for tenure in self.tenures.keys().copied().collect::<Vec<_>>() {
-            loop {
-                let Some(held) = self.tenures.get_mut(&tenure) else { break };
+            while let Some(held) = self.tenures.get_mut(&tenure) {
                 if all >= self.limits.sweeps || held.sweeps.len() >= SWEEPS_MOST {
                     break;
                 }

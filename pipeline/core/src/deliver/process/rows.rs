@@ -47,7 +47,7 @@ impl Process {
         held.looked = now;
         let next = held.next;
         let (mut changes, mut bytes) = (Vec::new(), 0);
-        let readers = held.to_look_at();
+        let readers = held.worth_a_look();
         for reader in &readers {
             let Some(entry) = held.entries.get_mut(reader) else { continue };
             let position = &mut entry.position;

@@ -55,7 +55,7 @@ impl Process {
         }
         let Some(queued) = webhook.queue.pop(kind) else { return false };
         self.memory -= queued.record.bytes;
-        let stays = self.tenures.get(&queued.tenure).is_some();
+        let stays = self.tenures.contains_key(&queued.tenure);
         let Some(webhook) = self.webhooks.get_mut(id) else { return false };
         if !stays {
             webhook.queue.leave(&queued);
