@@ -1,0 +1,267 @@
+//! Callbacks: registered as the provider wants it, signed as it signs (checked by a script in another language), repeated,
+//! doubled, turned round, in batches over accounts, refused and given up.
+
+use crate::sim::{Sim, Tenant, text};
+use axum::{body::Body, extract::Request, http::Response};
+use serde_json::{Value, json};
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
+};
+use tokio::sync::mpsc;
+
+/// A subscriber that keeps what it hears, and answers handshakes.
+struct Receiver {
+    url: String,
+    heard: mpsc::UnboundedReceiver<Value>,
+    /// The statuses of the next answers; then 200.
+    answers: Arc<Mutex<Vec<u16>>>,
+}
+
+impl Receiver {
+    async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let (told, heard) = mpsc::unbounded_channel();
+        let answers = Arc::new(Mutex::new(Vec::<u16>::new()));
+        let (given, base) = (answers.clone(), url.clone());
+        let app = axum::Router::new().fallback(move |request: Request| {
+            let (told, given, base) = (told.clone(), given.clone(), base.clone());
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+                let headers: serde_json::Map<String, Value> =
+                    parts.headers.iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap().into())).collect();
+                let query: serde_json::Map<String, Value> = url::form_urlencoded::parse(parts.uri.query().unwrap_or("").as_bytes())
+                    .map(|(n, v)| (n.into_owned(), v.into_owned().into()))
+                    .collect();
+                let status = { let mut all = given.lock().unwrap(); if all.is_empty() { 200 } else { all.remove(0) } };
+                let mut answer = Response::builder().status(status);
+                let mut echo = Body::empty();
+                if let Some(hook) = parts.headers.get("x-hook-secret") {
+                    answer = answer.header("x-hook-secret", hook);
+                } else if let Some(token) = query.get("validationToken").or_else(|| query.get("challenge")) {
+                    answer = answer.header("content-type", "text/plain").header("x-content-type-options", "nosniff");
+                    echo = Body::from(text(token));
+                } else {
+                    let body = String::from_utf8(body.to_vec()).unwrap();
+                    told.send(json!({"method": parts.method.as_str(), "url": base, "headers": headers, "body": body})).unwrap();
+                }
+                answer.body(echo).unwrap()
+            }
+        });
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Self { url, heard, answers }
+    }
+
+    async fn next(&mut self) -> Value {
+        tokio::time::timeout(std::time::Duration::from_secs(10), self.heard.recv())
+            .await
+            .expect("a callback")
+            .unwrap()
+    }
+
+    fn quiet(&mut self) -> bool {
+        self.heard.try_recv().is_err()
+    }
+}
+
+/// Registers for changes of a resource; the secret that callbacks are signed with.
+async fn register(sim: &Sim, tenant: &Tenant, url: &str) -> Value {
+    let call = |method, path: String, body: Value| async move {
+        let answer = sim.ask(tenant, method, &path, &body).await;
+        assert!(
+            (200..300).contains(&answer.status),
+            "{}: {path}: {} {}",
+            tenant.provider,
+            answer.status,
+            answer.text
+        );
+        answer.json()
+    };
+    let by_hand = |extra: Value| {
+        let mut body = extra;
+        body["url"] = url.into();
+        body
+    };
+    match tenant.provider.as_str() {
+        "bamboohr" => {
+            let body = json!({"name": "Test", "url": url, "format": "json", "monitorFields": ["jobTitle"],
+                "events": ["employee.created", "employee.updated", "employee.deleted"]});
+            call("POST", "/api/v1/webhooks".into(), body).await["privateKey"].clone()
+        }
+        "hubspot" => {
+            let key = text(&tenant.app["developer_key"]);
+            call("PUT", format!("/webhooks/v3/98765/settings?hapikey={key}"), json!({"targetUrl": url}))
+                .await;
+            for event in ["contact.creation", "contact.deletion"] {
+                call(
+                    "POST",
+                    format!("/webhooks/v3/98765/subscriptions?hapikey={key}"),
+                    json!({"eventType": event, "active": true}),
+                )
+                .await;
+            }
+            tenant.app["client_secret"].clone()
+        }
+        "ashby" => {
+            let body =
+                json!({"webhookType": "candidateDelete", "requestUrl": url, "secretToken": "ashby-secret"});
+            call("POST", "/webhook.create".into(), body).await["results"]["secretToken"].clone()
+        }
+        "greenhouse" => {
+            let body =
+                by_hand(json!({"events": ["delete_candidate", "update_candidate"], "secret": "gh-secret"}));
+            sim.control("POST", "greenhouse/acme/subscriptions", body).await["secret"].clone()
+        }
+        "google_drive" => {
+            let body = json!({"id": "channel-1", "type": "web_hook", "address": url, "token": "acme.s3cr3t"});
+            call("POST", "/drive/v3/changes/watch?pageToken=2323".into(), body).await;
+            json!("acme.s3cr3t")
+        }
+        "microsoft_graph" => {
+            let until = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
+            let body = json!({"changeType": "updated", "notificationUrl": url, "resource": "/me/drive/root",
+                "expirationDateTime": until.to_string(), "clientState": "acme.s3cr3t"});
+            call("POST", "/v1.0/subscriptions".into(), body).await["clientState"].clone()
+        }
+        other => panic!("how is {other} registered?"),
+    }
+}
+
+/// Asks the script whether each request is signed as the provider does.
+fn verify(requests: &[Value]) -> Vec<bool> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/verify.py");
+    let mut python =
+        Command::new("python3").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines: String = requests.iter().map(|r| format!("{r}\n")).collect();
+    python.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let output = python.wait_with_output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap().lines().map(|line| line == "true").collect()
+}
+
+#[tokio::test]
+async fn each_callback_is_signed_as_the_provider_does() {
+    let sim = Sim::start().await;
+    let (mut requests, mut forged) = (Vec::new(), Vec::new());
+    for (provider, resource) in [
+        ("bamboohr", "hris_employees"),
+        ("hubspot", "crm_contacts"),
+        ("ashby", "ats_candidates"),
+        ("greenhouse", "ats_candidates"),
+        ("google_drive", "documents_files"),
+        ("microsoft_graph", "documents_files"),
+    ] {
+        let mut receiver = Receiver::start().await;
+        let tenant = sim.tenant(provider, "acme").await;
+        sim.create(&tenant, resource, 1).await;
+        let secret = register(&sim, &tenant, &receiver.url).await;
+        if matches!(provider, "google_drive" | "greenhouse") {
+            // A channel begins with a message that is no change; a hook made by hand with a ping.
+            let first = receiver.next().await;
+            assert!(
+                first["headers"]["x-goog-resource-state"] == "sync" || text(&first["body"]).contains("ping"),
+                "{first}"
+            );
+        }
+        let id = sim.truth(&tenant, resource).await.remove(0);
+        let changed =
+            sim.control("DELETE", &format!("{provider}/acme/records/{resource}/{id}"), Value::Null).await;
+        assert_eq!(changed["changes"][0]["hear"]["event"], format!("{resource}.deleted"));
+        assert_eq!(changed["changes"][0]["native"].as_array().unwrap().len(), 1, "{provider}: {changed}");
+        let mut request = receiver.next().await;
+        request["provider"] = provider.into();
+        request["secret"] = secret;
+        let mut other = request.clone();
+        other["secret"] = json!("whsec_YW5vdGhlcg==");
+        requests.push(request);
+        forged.push(other);
+        assert!(receiver.quiet(), "{provider} told it once");
+    }
+    assert_eq!(verify(&requests), vec![true; requests.len()], "{requests:#?}");
+    assert_eq!(verify(&forged), vec![false; forged.len()]);
+}
+
+#[tokio::test]
+async fn what_is_not_taken_comes_again_and_then_no_more() {
+    let sim = Sim::start().await;
+    let mut receiver = Receiver::start().await;
+    let tenant = sim.tenant("bamboohr", "acme").await;
+    register(&sim, &tenant, &receiver.url).await;
+    *receiver.answers.lock().unwrap() = vec![500; 6];
+    sim.create(&tenant, "hris_employees", 1).await;
+    // A creation is told as a creation and as an update.
+    let (first, second) = (receiver.next().await, receiver.next().await);
+    assert_ne!(first["body"], second["body"]);
+    for wait in [300, 600] {
+        sim.control("POST", "bamboohr/acme/advance", json!({"seconds": wait})).await;
+        let mut again = vec![text(&receiver.next().await["body"]), text(&receiver.next().await["body"])];
+        again.sort();
+        let mut before = vec![text(&first["body"]), text(&second["body"])];
+        before.sort();
+        assert_eq!(again, before);
+    }
+    // Six were refused; the next is taken, and there is nothing more.
+    sim.control("POST", "bamboohr/acme/advance", json!({"seconds": 1200})).await;
+    receiver.next().await;
+    receiver.next().await;
+    sim.control("POST", "bamboohr/acme/advance", json!({"seconds": 90_000})).await;
+    assert_eq!(sim.control("GET", "bamboohr/acme/outbox", Value::Null).await, json!([]));
+}
+
+#[tokio::test]
+async fn an_app_is_told_of_its_portals_in_one_body() {
+    let sim = Sim::start().await;
+    let mut receiver = Receiver::start().await;
+    let (one, two) = (sim.tenant("hubspot", "acme").await, sim.tenant("hubspot", "globex").await);
+    register(&sim, &one, &receiver.url).await;
+    for tenant in ["acme", "globex"] {
+        sim.control("POST", &format!("hubspot/{tenant}/webhooks"), json!({"hold": true})).await;
+        sim.control("POST", &format!("hubspot/{tenant}/records/crm_contacts?count=2"), Value::Null).await;
+    }
+    assert!(receiver.quiet());
+    // Both at once, or the first would go alone.
+    sim.control("POST", "hubspot/globex/webhooks", json!({"hold": false, "double": true})).await;
+    let alone: Value = serde_json::from_str(&text(&receiver.next().await["body"])).unwrap();
+    assert_eq!(alone.as_array().unwrap().len(), 2, "the other still waits");
+    sim.control("POST", "hubspot/globex/webhooks", json!({"hold": true, "double": true})).await;
+    sim.control("POST", "hubspot/globex/records/crm_contacts", Value::Null).await;
+    sim.control("PATCH", "hubspot/globex", Value::Null).await;
+    sim.control("POST", "hubspot/acme/webhooks", json!({})).await;
+    let first: Value = serde_json::from_str(&text(&receiver.next().await["body"])).unwrap();
+    assert_eq!(first.as_array().unwrap().len(), 2);
+    sim.control("POST", "hubspot/globex/webhooks", json!({})).await;
+    let doubled: Value = serde_json::from_str(&text(&receiver.next().await["body"])).unwrap();
+    assert_eq!(doubled[0]["eventId"], doubled[1]["eventId"], "one event, twice");
+    let portals: Vec<&Value> = [&alone, &first].iter().map(|body| &body[0]["portalId"]).collect();
+    assert_ne!(portals[0], portals[1]);
+    drop((one, two));
+}
+
+#[tokio::test]
+async fn a_subscription_is_refused_without_its_handshake_and_ends_with_its_time() {
+    let sim = Sim::start().await;
+    let mut receiver = Receiver::start().await;
+    let tenant = sim.tenant("microsoft_graph", "acme").await;
+    *receiver.answers.lock().unwrap() = vec![404];
+    let until = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
+    let body = json!({"changeType": "updated", "notificationUrl": receiver.url, "resource": "/me/drive/root",
+        "expirationDateTime": until.to_string(), "clientState": "s"});
+    assert_eq!(sim.ask(&tenant, "POST", "/v1.0/subscriptions", &body).await.status, 400);
+    assert_eq!(sim.ask(&tenant, "POST", "/v1.0/subscriptions", &body).await.status, 201);
+    let far = json!({"changeType": "updated", "notificationUrl": receiver.url, "resource": "/me/drive/root",
+        "expirationDateTime": "2099-01-01T00:00:00Z", "clientState": "s"});
+    assert_eq!(
+        sim.ask(&tenant, "POST", "/v1.0/subscriptions", &far).await.status,
+        400,
+        "longer than it may be"
+    );
+    let made = sim.control("POST", "microsoft_graph/acme/records/documents_files", Value::Null).await;
+    assert_eq!(made["changes"][0]["native"].as_array().unwrap().len(), 1);
+    receiver.next().await;
+    sim.control("POST", "microsoft_graph/acme/advance", json!({"seconds": 86_401})).await;
+    let made = sim.control("POST", "microsoft_graph/acme/records/documents_files", Value::Null).await;
+    assert_eq!(made["changes"][0]["native"], json!([]), "it has ended");
+}
