@@ -129,6 +129,19 @@ impl Expression {
         }
     }
 
+    /// The expressions, if it is a list of them.
+    pub(super) fn all(&self) -> Option<&[Expression]> {
+        match &self.0 {
+            Code::All(all) => Some(all),
+            Code::Path(_) | Code::Named(..) | Code::Jq(_) => None,
+        }
+    }
+
+    /// Whether it is jq.
+    pub(super) fn is_jq(&self) -> bool {
+        matches!(self.0, Code::Jq(_))
+    }
+
     /// The keys that lead from the thing at hand to what it reads; of jq, what its syntax says.
     pub fn reads(&self) -> Vec<Vec<String>> {
         match &self.0 {

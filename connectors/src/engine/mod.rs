@@ -4,13 +4,16 @@
 //! as they came, and what nobody asks for is skipped. Nothing here shows a value of a record in an error or in `Debug`:
 //! [`Trouble`] has the field and the kind of trouble alone.
 
+pub mod decode;
 pub mod expression;
 mod jq;
 pub mod json;
 pub mod names;
 pub mod path;
+pub mod read;
 pub mod template;
 mod trouble;
 pub mod value;
+mod xml;
 
 pub use trouble::{Kind, Trouble, TroubleKind};
