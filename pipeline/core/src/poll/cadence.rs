@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tributary_schemas::{
     id::{ProjectionVersion, RunId},
-    observation::{Announce, Baseline, TriggerReason},
+    observation::{Announce, Baseline},
     time::Timestamp,
 };
 
+use super::{asks::Ask, outcome::Standing};
 use crate::retry_after;
 
 /// What poll keeps of an (account, resource) between runs.
@@ -29,21 +30,50 @@ pub struct PollState {
     /// Some absence was doubted: the next full scan should come soon.
     #[serde(default)]
     pub doubted: Doubted,
-    /// A person asked for a run.
+    /// What was asked for and is not done yet.
+    #[serde(default, rename = "pending")]
+    pub asked: Asked,
+    /// How the last run ended, since when, and how often.
     #[serde(default)]
-    pub asked: Option<TriggerReason>,
+    pub standing: Option<Standing>,
     /// Runs that failed since the last one that landed.
     #[serde(default)]
     pub failures: u32,
-    /// Why the last one failed.
-    #[serde(default)]
-    pub error: Option<String>,
     /// When it failed.
     #[serde(default)]
     pub failed_at: Option<Timestamp>,
     /// The provider asked us to wait until then.
     #[serde(default)]
     pub not_before: Option<Timestamp>,
+}
+
+/// Runs that were asked for, one of each at most, and when.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    /// Poll now.
+    pub run: Option<Timestamp>,
+    /// List everything now.
+    pub list: Option<Timestamp>,
+    /// Announce every record as created again.
+    pub resync: Option<Timestamp>,
+    /// Confirm doubtful absences.
+    pub release: Option<Timestamp>,
+    /// A provider's notification.
+    pub notified: Option<Timestamp>,
+    /// The last `resync` that was taken: there is one an hour at most.
+    pub resynced: Option<Timestamp>,
+}
+
+/// What becomes of something that is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It will be done.
+    Noted,
+    /// The same is pending already: it will be done once.
+    Pending,
+    /// It is set aside: the last one was less than an hour ago.
+    TooSoon,
 }
 
 /// Whether a resource is wanted.
@@ -152,9 +182,9 @@ impl PollState {
             full: None,
             last: None,
             doubted: Doubted::Nothing,
-            asked: None,
+            asked: Asked::default(),
+            standing: None,
             failures: 0,
-            error: None,
             failed_at: None,
             not_before: None,
         }
@@ -185,6 +215,34 @@ impl PollState {
         Changed::Yes
     }
 
+    /// Notes that something was asked `at`. What a person asks ends any wait of the account's own.
+    pub fn ask(&mut self, ask: Ask, at: Timestamp) -> Taken {
+        if ask.ends_a_wait() {
+            (self.failed_at, self.not_before) = (None, None);
+        }
+        let pending = match ask {
+            Ask::Look => return Taken::Noted,
+            Ask::Run => &mut self.asked.run,
+            Ask::List => &mut self.asked.list,
+            Ask::Resync => &mut self.asked.resync,
+            Ask::Release => &mut self.asked.release,
+            Ask::Notified => &mut self.asked.notified,
+        };
+        // A run that has begun may have passed what is asked for now: the later time stands.
+        if pending.replace(at).is_some() {
+            return Taken::Pending;
+        }
+        if ask == Ask::Resync {
+            if self.asked.resynced.is_some_and(|last| at.since(last) < HOUR) {
+                self.asked.resync = None;
+                return Taken::TooSoon;
+            }
+            self.asked.resynced = Some(at);
+            self.rebase(Announce::Created);
+        }
+        Taken::Noted
+    }
+
     /// Notes that a run landed. `overlap` is taken off its start for the next delta.
     pub fn landed(&mut self, kind: Kind, landed: Landed, doubted: Doubted, overlap: Duration) {
         self.watermark = Some(landed.begun_at.minus(overlap));
@@ -196,19 +254,37 @@ impl PollState {
             }
             Kind::Delta { .. } => {}
         }
-        self.asked = None;
+        self.asked.done(kind, landed.begun_at);
         self.failures = 0;
-        self.error = None;
         self.failed_at = None;
         self.not_before = None;
     }
 
     /// Notes that a run failed, and how long the provider asked us to wait, if it did.
-    pub fn failed(&mut self, at: Timestamp, error: String, not_before: Option<Timestamp>) {
+    pub fn failed(&mut self, at: Timestamp, not_before: Option<Timestamp>) {
         self.failures = self.failures.saturating_add(1);
-        self.error = Some(error);
         self.failed_at = Some(at);
         self.not_before = not_before.map(|until| until.min(at.plus(retry_after::MOST)));
+    }
+}
+
+impl Asked {
+    /// Forgets what a run that began then has done.
+    fn done(&mut self, kind: Kind, begun_at: Timestamp) {
+        let forget = |asked: &mut Option<Timestamp>| {
+            if asked.is_some_and(|at| at <= begun_at) {
+                *asked = None;
+            }
+        };
+        forget(&mut self.run);
+        forget(&mut self.notified);
+        if let Kind::Full(release) = kind {
+            forget(&mut self.list);
+            forget(&mut self.resync);
+            if release == Release::Yes {
+                forget(&mut self.release);
+            }
+        }
     }
 }
 
@@ -258,13 +334,15 @@ fn due(
     if let Some(until) = until.filter(|until| *until > now) {
         return Next::At(until);
     }
-    match &state.asked {
-        Some(TriggerReason::Release) => return Next::Run(Kind::Full(Release::Yes)),
-        Some(TriggerReason::Resync | TriggerReason::ListNow) => return Next::Run(Kind::Full(Release::No)),
-        Some(TriggerReason::RunNow | TriggerReason::Notified(_)) => {
+    match state.asked {
+        Asked { release: Some(_), .. } => return Next::Run(Kind::Full(Release::Yes)),
+        Asked { list: Some(_), .. } | Asked { resync: Some(_), .. } => {
+            return Next::Run(Kind::Full(Release::No));
+        }
+        Asked { run: Some(_), .. } | Asked { notified: Some(_), .. } => {
             return Next::Run(delta_or_full(state, cadence));
         }
-        None => {}
+        Asked { .. } => {}
     }
     let Some(full) =
         state.full.filter(|full| full.run >= state.baseline.from && full.projection == projection)
@@ -351,9 +429,57 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_is_done_once_and_what_is_asked_meanwhile_is_not_lost() {
+        let mut state = scanned(9);
+        assert_eq!(state.ask(Ask::Run, minute(2)), Taken::Noted);
+        assert_eq!(state.ask(Ask::Run, minute(3)), Taken::Pending);
+        let run = state.claim();
+        let landed = Landed { run, begun_at: minute(4), ended_at: minute(6), records: 9, projection: V1 };
+        // While it runs, somebody asks again, and somebody for a release.
+        assert_eq!(state.ask(Ask::Run, minute(5)), Taken::Pending);
+        assert_eq!(state.ask(Ask::Release, minute(5)), Taken::Noted);
+        state.landed(Kind::Full(Release::No), landed, Doubted::Nothing, Duration::ZERO);
+        let can = cadence(Delta::Possible);
+        assert_eq!(next(&state, &can, V1, minute(6), 0.0), Next::Run(Kind::Full(Release::Yes)));
+        let run = state.claim();
+        let landed = Landed { run, begun_at: minute(7), ended_at: minute(8), ..landed };
+        state.landed(Kind::Full(Release::Yes), landed, Doubted::Nothing, Duration::ZERO);
+        assert!(matches!(next(&state, &can, V1, minute(8), 0.0), Next::At(_)), "all of it is done");
+    }
+
+    #[test]
+    fn a_resync_is_taken_once_an_hour() {
+        let mut state = scanned(9);
+        for (at, taken, baseline) in
+            [(1, Taken::Noted, 2), (2, Taken::Pending, 2), (59, Taken::TooSoon, 2), (61, Taken::Noted, 3)]
+        {
+            assert_eq!(state.ask(Ask::Resync, minute(at)), taken, "minute {at}");
+            assert_eq!(state.baseline.from, RunId(baseline), "minute {at}");
+            if at == 2 {
+                let run = state.claim();
+                let landed =
+                    Landed { run, begun_at: minute(3), ended_at: minute(3), records: 9, projection: V1 };
+                state.landed(Kind::Full(Release::No), landed, Doubted::Nothing, Duration::ZERO);
+            }
+        }
+    }
+
+    #[test]
+    fn a_person_who_asks_ends_a_wait() {
+        let can = cadence(Delta::Possible);
+        for (ask, ends) in [(Ask::Run, true), (Ask::List, true), (Ask::Notified, false)] {
+            let mut state = scanned(9);
+            state.failed(minute(1), Some(minute(600)));
+            state.ask(ask, minute(2));
+            let runs = matches!(next(&state, &can, V1, minute(2), 0.0), Next::Run(_));
+            assert_eq!(runs, ends, "{ask:?}");
+        }
+    }
+
+    #[test]
     fn a_wait_of_a_month_is_cut_to_a_day() {
         let mut state = scanned(9);
-        state.failed(minute(10), "busy".into(), Some(minute(10 + 30 * 24 * 60)));
+        state.failed(minute(10), Some(minute(10 + 30 * 24 * 60)));
         let look = next(&state, &cadence(Delta::Possible), V1, minute(10), 0.5);
         assert_eq!(look, Next::At(minute(10 + 24 * 60)));
     }
@@ -401,7 +527,7 @@ mod tests {
         assert_eq!(next(&resynced, &can, V1, minute(1), 0.0), FULL, "a new baseline");
         assert_eq!(resynced.baseline, Baseline { from: RunId(2), announce: Announce::Created });
         let mut released = scanned(9);
-        released.asked = Some(TriggerReason::Release);
+        assert_eq!(released.ask(Ask::Release, minute(1)), Taken::Noted);
         assert_eq!(
             next(&released, &can, V1, minute(1), 0.0),
             Next::Run(Kind::Full(Release::Yes)),
@@ -431,14 +557,14 @@ mod tests {
         let mut state = scanned(9);
         let mut waits = Vec::new();
         for _ in 0..6 {
-            state.failed(minute(10), "away".into(), None);
+            state.failed(minute(10), None);
             let Next::At(at) = next(&state, &cadence(Delta::Possible), V1, minute(10), 0.5) else {
                 panic!("it backs off");
             };
             waits.push(at.since(minute(10)).as_secs());
         }
         assert_eq!(waits, [30, 60, 120, 240, 300, 300]);
-        state.failed(minute(10), "busy".into(), Some(minute(70)));
+        state.failed(minute(10), Some(minute(70)));
         let next = next(&state, &cadence(Delta::Possible), V1, minute(10), 0.5);
         assert_eq!(next, Next::At(minute(70)), "what the provider asks for counts");
     }
