@@ -104,6 +104,10 @@ pub enum Scope {
 pub struct Page {
     /// Its records.
     pub records: Vec<PolledRecord>,
+    /// Records on it that have no id.
+    pub nameless: usize,
+    /// The cursor of the next page, as text; `None`: there is none.
+    pub next: Option<String>,
     /// Whether the listing has ended properly.
     pub more: More,
 }
@@ -310,31 +314,35 @@ impl Listing<'_> {
         let Value::Array(items) = items else {
             return Err(PollError::Broken("the answer holds no list of records".into()));
         };
-        let records = items.iter().map(|item| self.resource.record(item)).collect::<Result<_, _>>()?;
+        let named: Vec<Option<PolledRecord>> =
+            items.iter().map(|item| self.resource.record(item)).collect::<Result<_, _>>()?;
+        let nameless = named.iter().filter(|record| record.is_none()).count();
+        let records = named.into_iter().flatten().collect();
         let limit = self.resource.form.page_size;
         let context = json!({ "body": body, "records": items, "cursor": self.cursor, "limit": limit });
         let next = self.resource.next.first(&context)?;
         if next.is_null() {
-            return Ok(Page { records, more: More::No });
+            return Ok(Page { records, nameless, next: None, more: More::No });
         }
         if next == self.cursor {
             return Err(PollError::Broken("paging does not advance: the same cursor twice".into()));
         }
+        let text = next.to_string();
         self.cursor = next;
-        Ok(Page { records, more: More::Yes })
+        Ok(Page { records, nameless, next: Some(text), more: More::Yes })
     }
 }
 
 impl Polled {
-    fn record(&self, item: &Value) -> Result<PolledRecord, PollError> {
-        let id = id_text(&self.id.first(item)?)
-            .ok_or_else(|| PollError::Broken("a record without an id".into()))?;
+    /// `None`: it has no id.
+    fn record(&self, item: &Value) -> Result<Option<PolledRecord>, PollError> {
+        let Some(id) = id_text(&self.id.first(item)?) else { return Ok(None) };
         let unread = match &self.unread {
             Some(unread) => unread.first(item)? == Value::Bool(true),
             None => false,
         };
         let mapped = if unread { None } else { Some(self.mapping.map(item)?) };
-        Ok(PolledRecord { remote_id: RemoteId::new(id), mapped })
+        Ok(Some(PolledRecord { remote_id: RemoteId::new(id), mapped }))
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tributary_schemas::{
+    entity::Version,
     id::{ProjectionVersion, RunId},
     observation::{Announce, Baseline},
     time::Timestamp,
@@ -42,6 +43,9 @@ pub struct PollState {
     /// When it failed.
     #[serde(default)]
     pub failed_at: Option<Timestamp>,
+    /// The account's version when it failed: a change of the account ends the wait.
+    #[serde(default)]
+    pub failed_version: Version,
     /// The provider asked us to wait until then.
     #[serde(default)]
     pub not_before: Option<Timestamp>,
@@ -186,6 +190,7 @@ impl PollState {
             standing: None,
             failures: 0,
             failed_at: None,
+            failed_version: 0,
             not_before: None,
         }
     }
@@ -243,9 +248,9 @@ impl PollState {
         Taken::Noted
     }
 
-    /// Notes that a run landed. `overlap` is taken off its start for the next delta.
-    pub fn landed(&mut self, kind: Kind, landed: Landed, doubted: Doubted, overlap: Duration) {
-        self.watermark = Some(landed.begun_at.minus(overlap));
+    /// Notes that a run landed. The next delta asks for what changed `since`.
+    pub fn landed(&mut self, kind: Kind, landed: Landed, doubted: Doubted, since: Timestamp) {
+        self.watermark = Some(since);
         self.last = Some(landed);
         match kind {
             Kind::Full(_) => {
@@ -261,7 +266,8 @@ impl PollState {
     }
 
     /// Notes that a run failed, and how long the provider asked us to wait, if it did.
-    pub fn failed(&mut self, at: Timestamp, not_before: Option<Timestamp>) {
+    pub fn failed(&mut self, at: Timestamp, not_before: Option<Timestamp>, version: Version) {
+        self.failed_version = version;
         self.failures = self.failures.saturating_add(1);
         self.failed_at = Some(at);
         self.not_before = not_before.map(|until| until.min(at.plus(retry_after::MOST)));
@@ -301,6 +307,13 @@ pub enum Changed {
     Yes,
     /// It did not.
     No,
+}
+
+/// From when on the next delta asks: the provider's own clock as the run's first request was sent, where its answer told it
+/// and it is within a day of ours; else ours. `overlap` is taken off.
+pub fn watermark(begun_at: Timestamp, provider_clock: Option<Timestamp>, overlap: Duration) -> Timestamp {
+    let believed = |clock: &Timestamp| clock.since(begun_at).max(begun_at.since(*clock)) <= DAY;
+    provider_clock.filter(believed).unwrap_or(begun_at).minus(overlap)
 }
 
 /// Decides what to do now. `jitter` in 0..1 spreads accounts over a tenth of their interval. What is stored may be absurd:
@@ -381,7 +394,7 @@ fn full_interval(state: &PollState, cadence: &Cadence, full: Landed) -> Duration
 fn backing_off(state: &PollState, cadence: &Cadence, jitter: f64) -> Option<Timestamp> {
     let failed_at = state.failed_at?;
     let doubled = BACKOFF.saturating_mul(1 << state.failures.saturating_sub(1).min(16));
-    let wait = doubled.min(cadence.interval);
+    let wait = doubled.min(cadence.interval).min(HOUR);
     Some(failed_at.plus(wait.mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0))))
 }
 
@@ -438,12 +451,12 @@ mod tests {
         // While it runs, somebody asks again, and somebody for a release.
         assert_eq!(state.ask(Ask::Run, minute(5)), Taken::Pending);
         assert_eq!(state.ask(Ask::Release, minute(5)), Taken::Noted);
-        state.landed(Kind::Full(Release::No), landed, Doubted::Nothing, Duration::ZERO);
+        state.landed(Kind::Full(Release::No), landed, Doubted::Nothing, landed.begun_at);
         let can = cadence(Delta::Possible);
         assert_eq!(next(&state, &can, V1, minute(6), 0.0), Next::Run(Kind::Full(Release::Yes)));
         let run = state.claim();
         let landed = Landed { run, begun_at: minute(7), ended_at: minute(8), ..landed };
-        state.landed(Kind::Full(Release::Yes), landed, Doubted::Nothing, Duration::ZERO);
+        state.landed(Kind::Full(Release::Yes), landed, Doubted::Nothing, landed.begun_at);
         assert!(matches!(next(&state, &can, V1, minute(8), 0.0), Next::At(_)), "all of it is done");
     }
 
@@ -459,7 +472,7 @@ mod tests {
                 let run = state.claim();
                 let landed =
                     Landed { run, begun_at: minute(3), ended_at: minute(3), records: 9, projection: V1 };
-                state.landed(Kind::Full(Release::No), landed, Doubted::Nothing, Duration::ZERO);
+                state.landed(Kind::Full(Release::No), landed, Doubted::Nothing, landed.begun_at);
             }
         }
     }
@@ -469,7 +482,7 @@ mod tests {
         let can = cadence(Delta::Possible);
         for (ask, ends) in [(Ask::Run, true), (Ask::List, true), (Ask::Notified, false)] {
             let mut state = scanned(9);
-            state.failed(minute(1), Some(minute(600)));
+            state.failed(minute(1), Some(minute(600)), 1);
             state.ask(ask, minute(2));
             let runs = matches!(next(&state, &can, V1, minute(2), 0.0), Next::Run(_));
             assert_eq!(runs, ends, "{ask:?}");
@@ -477,9 +490,24 @@ mod tests {
     }
 
     #[test]
+    fn deltas_ask_by_the_provider_s_clock_where_it_can_be_believed() {
+        let (begun, overlap) = (minute(10_000), Duration::from_secs(60));
+        for (rule, clock, expected) in [
+            ("none told", None, 9_999),
+            ("behind", Some(minute(9_990)), 9_989),
+            ("ahead", Some(minute(10_030)), 10_029),
+            ("a day off", Some(minute(10_000 + 1_440)), 11_439),
+            ("more than a day off", Some(minute(10_000 + 1_441)), 9_999),
+            ("1970", Some(minute(0)), 9_999),
+        ] {
+            assert_eq!(watermark(begun, clock, overlap), minute(expected), "{rule}");
+        }
+    }
+
+    #[test]
     fn a_wait_of_a_month_is_cut_to_a_day() {
         let mut state = scanned(9);
-        state.failed(minute(10), Some(minute(10 + 30 * 24 * 60)));
+        state.failed(minute(10), Some(minute(10 + 30 * 24 * 60)), 1);
         let look = next(&state, &cadence(Delta::Possible), V1, minute(10), 0.5);
         assert_eq!(look, Next::At(minute(10 + 24 * 60)));
     }
@@ -497,7 +525,7 @@ mod tests {
         let mut state = PollState::new();
         let run = state.claim();
         let landed = Landed { run, begun_at: minute(0), ended_at: minute(1), records, projection: V1 };
-        state.landed(Kind::Full(Release::No), landed, Doubted::Nothing, Duration::from_secs(60));
+        state.landed(Kind::Full(Release::No), landed, Doubted::Nothing, minute(-1));
         state
     }
 
@@ -557,14 +585,14 @@ mod tests {
         let mut state = scanned(9);
         let mut waits = Vec::new();
         for _ in 0..6 {
-            state.failed(minute(10), None);
+            state.failed(minute(10), None, 1);
             let Next::At(at) = next(&state, &cadence(Delta::Possible), V1, minute(10), 0.5) else {
                 panic!("it backs off");
             };
             waits.push(at.since(minute(10)).as_secs());
         }
         assert_eq!(waits, [30, 60, 120, 240, 300, 300]);
-        state.failed(minute(10), Some(minute(70)));
+        state.failed(minute(10), Some(minute(70)), 1);
         let next = next(&state, &cadence(Delta::Possible), V1, minute(10), 0.5);
         assert_eq!(next, Next::At(minute(70)), "what the provider asks for counts");
     }

@@ -5,6 +5,7 @@
 
 pub mod asks;
 pub mod cadence;
+pub mod listing;
 pub mod outcome;
 pub mod scan;
 pub mod scheduler;

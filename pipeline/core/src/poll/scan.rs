@@ -37,17 +37,24 @@ pub struct Scan {
 pub struct BrokenOff;
 
 impl Scan {
-    /// Takes a record in.
-    pub fn add(&mut self, listed: Listed) {
+    /// Takes a record in. Says whether it had not been named before.
+    pub fn add(&mut self, listed: Listed) -> bool {
         let bytes = BYTES_OVERHEAD + listed.remote_id.as_str().len() as u64;
-        if self.records.insert(listed.remote_id.key(), listed).is_none() {
+        let fresh = self.records.insert(listed.remote_id.key(), listed).is_none();
+        if fresh {
             self.bytes += bytes;
         }
+        fresh
     }
 
     /// Takes in that the listing ended properly: the cursor chain is at its end, and every page was read.
     pub fn end(&mut self) {
         self.ended = true;
+    }
+
+    /// What it keeps in memory, in bytes, nearly.
+    pub fn held(&self) -> u64 {
+        self.bytes + self.records.capacity() as u64 * size_of::<(RecordKey, Listed)>() as u64
     }
 
     /// How many records have been named.

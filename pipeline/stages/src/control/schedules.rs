@@ -74,7 +74,10 @@ async fn shown(app: &App, account: &Account, resource: Resource) -> Result<Value
         "last_run_at": last.map(|it| it.begun_at),
         "last_full_scan_at": full.map(|it| it.begun_at),
         "records_known": full.map(|it| it.records),
-        "last_error": state.as_ref().and_then(|state| state.error.clone()),
+        "outcome": state.as_ref().and_then(|state| state.standing.as_ref()).map(|it| json!({
+            "name": it.outcome.name(), "since": it.since, "times": it.times, "words": it.words,
+            "next_step": it.outcome.next_step(),
+        })),
         "failures": state.as_ref().map_or(0, |state| state.failures),
     }))
 }

@@ -7,11 +7,16 @@ use tributary_connectors::{
     Catalog, Connector,
     polling::{Polled, Setup},
 };
-use tributary_core::poll::cadence::{Cadence, Changed, Delta, Interest, Landed, Next, PollState, next};
+use tributary_core::poll::{
+    asks::Ask,
+    cadence::{Cadence, Changed, Delta, Interest, Next, PollState, Taken, next},
+    outcome::Outcome,
+    turns::Limits,
+};
 use tributary_schemas::{
     entity::{Account, AccountStatus, Schedule, ScheduleDefault, Version},
     id::{AccountId, Bits, ProjectId, RemoteId},
-    observation::{Announce, Run, TriggerReason},
+    observation::Run,
     resource::Resource,
     time::Timestamp,
     topic::Topics,
@@ -19,14 +24,15 @@ use tributary_schemas::{
 
 use super::{
     Config,
-    interest::Interests,
-    listing::{Broken, Caller},
-    run::{Failed, Found, Job},
+    interest::{Interests, facts},
+    listing::Caller,
+    place::Place,
+    run::Job,
 };
 use crate::{
-    clock::now,
+    clock::{now, uptime},
     dial::Dialer,
-    entity::{WriteError, Writer},
+    entity::Writer,
     kafka::{Publisher, View},
     secret::{Field, KeyRing},
     store::{Cas, Stored, Stores},
@@ -74,8 +80,8 @@ impl Runner {
         self
     }
 
-    pub(super) fn concurrency(&self) -> usize {
-        self.config.concurrency
+    pub(super) fn limits(&self) -> Limits {
+        Limits { workers: self.config.concurrency.max(1), per_host: self.config.per_host.max(1) }
     }
 
     pub(super) fn topics(&self) -> &Topics {
@@ -93,22 +99,18 @@ impl Runner {
         self.caller.forget_session(account);
     }
 
-    /// Notes that a person asked for a run.
+    /// Notes that something was asked.
     pub(super) async fn ask(
         &self,
         account: &AccountId,
         resource: Resource,
-        reason: TriggerReason,
-    ) -> anyhow::Result<()> {
+        ask: Ask,
+    ) -> anyhow::Result<Taken> {
         loop {
             let (mut state, version) = self.state(account, resource).await?;
-            state.asked = Some(reason.clone());
-            state.failed_at = None;
-            if reason == TriggerReason::Resync {
-                state.rebase(Announce::Created);
-            }
+            let taken = state.ask(ask, now());
             if self.save(account, resource, &state, version).await? == Cas::Done {
-                return Ok(());
+                return Ok(taken);
             }
         }
     }
@@ -119,6 +121,7 @@ impl Runner {
         project: &ProjectId,
         id: &AccountId,
         resource: Resource,
+        place: &Place,
     ) -> anyhow::Result<Attended> {
         // The account as it is now: its credentials may be newer than what we were told.
         let account: Option<Account> = self.writer.get(project, id.as_str()).await?;
@@ -139,6 +142,10 @@ impl Runner {
         if interest == Interest::Unwanted || account.status != AccountStatus::Active {
             return Ok(Attended::Never);
         }
+        // Whatever was wrong may have been mended.
+        if state.failed_version != account.version {
+            (state.failed_at, state.not_before) = (None, None);
+        }
         let projection = polled.projection(&ignored);
         let kind = match next(&state, &cadence, projection.version(), now(), jitter(id, resource)) {
             Next::At(at) => return Ok(Attended::At(at)),
@@ -149,7 +156,6 @@ impl Runner {
         if self.save(id, resource, &state, version).await? == Cas::Conflict {
             return Ok(Attended::At(now()));
         }
-        let version = version.unwrap_or(0) + 1;
         let (setup, hash_key) = self.open(&account)?;
         let mut job = Job {
             run: Run {
@@ -172,60 +178,18 @@ impl Runner {
             hash_key,
             projection,
             kind,
+            place,
+            began: uptime(),
+            lasts: Duration::from_secs(self.config.run_seconds),
+            emptied_before: state.standing.is_some_and(|it| it.outcome == Outcome::Emptied),
         };
-        let outcome = self.run(&mut job).await;
-        self.settle(&job, state, version, outcome).await?;
-        Ok(Attended::At(now()))
-    }
-
-    /// Notes how a run ended.
-    async fn settle(
-        &self,
-        job: &Job<'_>,
-        mut state: PollState,
-        version: Version,
-        outcome: Result<Found, Failed>,
-    ) -> anyhow::Result<()> {
-        job.count(&outcome);
-        match outcome {
-            Ok(found) => {
-                let Run { run, begun_at, projection, .. } = job.run;
-                let landed = Landed { run, begun_at, ended_at: now(), records: found.records, projection };
-                let overlap = job.polled.delta_overlap().unwrap_or(Duration::ZERO);
-                state.landed(job.kind, landed, found.doubted, overlap);
-            }
-            Err(Failed::Ours(error)) => return Err(error),
-            Err(Failed::Theirs(broken)) => {
-                let resource = job.run.resource;
-                tracing::warn!(account = job.account.id.as_str(), %resource, error = %broken, "run failed");
-                let not_before = match &broken {
-                    Broken::Unauthorized => {
-                        self.refuse(job.account).await?;
-                        None
-                    }
-                    Broken::Wait(wait) => Some(now().plus(*wait)),
-                    Broken::Other(_) => None,
-                };
-                state.failed(now(), broken.to_string(), not_before);
-            }
-        }
-        // A conflict means that somebody asked for something meanwhile, or that a newer run was claimed: the run has
-        // landed all the same, and what it found out is found out again.
-        let _ = self.save(&job.account.id, job.run.resource, &state, Some(version)).await?;
-        Ok(())
-    }
-
-    /// 401: the account can't be used until its credentials are changed.
-    async fn refuse(&self, account: &Account) -> anyhow::Result<()> {
-        let refused = |account: &mut Account| {
-            account.status = AccountStatus::Error;
-            account.status_reasons = vec!["the provider refuses the credentials".into()];
-            Ok::<_, WriteError>(())
-        };
-        match self.writer.update(&account.project, account.id.as_str(), refused).await {
-            Ok(_) | Err(WriteError::NotFound) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        let ended = self.run(&mut job).await;
+        let Some(state) = self.settle(&job, ended).await? else { return Ok(Attended::At(now())) };
+        let version = job.projection.version();
+        Ok(match next(&state, &cadence, version, now(), jitter(id, resource)) {
+            Next::At(at) => Attended::At(at),
+            Next::Run(_) => Attended::At(now()),
+        })
     }
 
     fn wishes(
@@ -242,7 +206,7 @@ impl Runner {
         let mut interest = Interest::Unwanted;
         if let Some(view) = &self.interests {
             let view = view.read();
-            interest = view.of(account, resource);
+            interest = view.of(&account.id, &facts(account), resource);
             if let Some(project) = view.project(&account.project) {
                 id_prefix.clone_from(&project.id_prefix);
                 let ours = |it: &&ScheduleDefault| it.provider == account.provider && it.resource == resource;
@@ -278,7 +242,7 @@ impl Runner {
         Ok((Setup(setup), hash_key.expose().to_vec()))
     }
 
-    async fn state(
+    pub(super) async fn state(
         &self,
         account: &AccountId,
         resource: Resource,
@@ -292,7 +256,7 @@ impl Runner {
         }
     }
 
-    async fn save(
+    pub(super) async fn save(
         &self,
         account: &AccountId,
         resource: Resource,

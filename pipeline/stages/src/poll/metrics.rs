@@ -18,8 +18,20 @@ pub const DOUBTED: &str = "tributary_poll_doubted_scans_total";
 pub const SLOTS: &str = "tributary_poll_scheduled_resources";
 /// Runs under way.
 pub const RUNNING: &str = "tributary_poll_runs_in_flight";
-/// How late runs began after they were due.
-pub const LATE_SECONDS: &str = "tributary_poll_start_delay_seconds";
+/// Resources that are due, and wait for a worker.
+pub const DUE: &str = "tributary_poll_due_resources";
+/// Runs that wait for a provider, without a worker.
+pub const WAITING: &str = "tributary_poll_waiting_runs";
+/// What they hold in memory.
+pub const HELD_BYTES: &str = "tributary_poll_held_bytes";
+/// Runs that were cancelled: their account was deleted, their partition moved while they waited, or their place was given up.
+pub const CANCELLED: &str = "tributary_poll_cancelled_runs_total";
+/// Looks that failed by a fault of ours, or of the store.
+pub const OURS: &str = "tributary_poll_failed_looks_total";
+/// Triggers, by `outcome`: `noted`, `pending`, `too_soon`, or why one was set aside.
+pub const TRIGGERS: &str = "tributary_poll_triggers_total";
+/// Records that a listing did not name: without an id, or behind a parent or a `where` that failed.
+pub const NAMELESS: &str = "tributary_poll_nameless_records_total";
 
 /// Describes them to the exporter.
 pub fn describe() {
@@ -31,5 +43,11 @@ pub fn describe() {
     describe_counter!(DOUBTED, "Full scans that left doubtful absences");
     describe_gauge!(SLOTS, "Resources of accounts that this process schedules");
     describe_gauge!(RUNNING, "Runs under way");
-    describe_histogram!(LATE_SECONDS, metrics::Unit::Seconds, "How late runs began after they were due");
+    describe_gauge!(DUE, "Resources that are due, and wait for a worker");
+    describe_gauge!(WAITING, "Runs that wait for a provider, without a worker");
+    describe_gauge!(HELD_BYTES, metrics::Unit::Bytes, "What waiting runs hold in memory");
+    describe_counter!(CANCELLED, "Runs that were cancelled");
+    describe_counter!(OURS, "Looks that failed by a fault of ours, or of the store");
+    describe_counter!(TRIGGERS, "Triggers, by what became of them");
+    describe_counter!(NAMELESS, "Records that a listing did not name");
 }

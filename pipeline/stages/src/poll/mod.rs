@@ -1,15 +1,18 @@
 //! Runs scans and deltas: what lands is complete, and holds no polled field (design §4, §5).
 //!
-//! Whoever owns a partition of `control.accounts` schedules its accounts (`schedule`) and looks what is due (`attend`); a
-//! run lists a resource (`listing`), hashes what it reads and lands it (`run`). What is due, and how a scan is compared, is decided in
-//! `tributary_core::poll`.
+//! Whoever owns a partition of `control.accounts` schedules its accounts (`schedule`), notes what is asked (`triggers`) and
+//! looks what is due (`attend`); a run lists a resource (`listing`), hashes what it reads and lands it (`run`), waits without a
+//! worker (`place`), and its end is noted (`settle`). All that can be wrong about it is decided in `tributary_core::poll`.
 
 mod attend;
 pub mod interest;
 mod listing;
 pub mod metrics;
+mod place;
 mod run;
 mod schedule;
+mod settle;
+mod triggers;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tributary_connectors::Catalog;
 
-use self::{attend::Runner, interest::Interests, schedule::Scheduler};
+use self::{attend::Runner, interest::Interests, schedule::Shell};
 use crate::{
     dial::{self, Dialer},
     entity::Writer,
@@ -32,8 +35,16 @@ use crate::{
 pub struct Config {
     /// Between two runs of a resource, in seconds, where neither account nor project say otherwise.
     pub interval_seconds: u64,
-    /// Runs at a time in this process.
+    /// Runs at a time in this process that have a worker. A run that waits has none.
     pub concurrency: usize,
+    /// Runs at a time at one host.
+    pub per_host: usize,
+    /// What runs that wait may hold in memory together, in bytes: more, and the largest holders begin anew.
+    pub held_bytes: u64,
+    /// The most pages of a run: more, and the listing is taken to have no end.
+    pub pages: u64,
+    /// The longest that a run may take, waits and all, in seconds.
+    pub run_seconds: u64,
     /// How long one request to a provider may take, in seconds.
     pub request_seconds: u64,
     /// The most that a page may hold, in bytes.
@@ -52,7 +63,11 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             interval_seconds: 3_600,
-            concurrency: 32,
+            concurrency: 64,
+            per_host: 16,
+            held_bytes: 256 << 20,
+            pages: 100_000,
+            run_seconds: 21_600,
             request_seconds: 60,
             page_bytes: 32 << 20,
             scan_records: 5_000_000,
@@ -112,6 +127,7 @@ impl Poll {
             },
         )?;
         tracing::info!("poll runs");
-        Scheduler::new(self.runner, group, self.interests).run(events, shutdown).await
+        let (shell, inbox) = Shell::new(self.runner, group, self.interests);
+        shell.run(inbox, events, shutdown).await
     }
 }

@@ -1,32 +1,46 @@
 //! One run: listed, hashed and landed whole.
 
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
 use anyhow::{Context, bail};
 use tributary_connectors::{
     Connector,
     legacy::ListingKind,
-    polling::{More, Polled, PolledRecord, Scope, Setup},
+    polling::{self, Polled, PolledRecord, Scope, Setup},
     projection::Projection,
 };
 use tributary_core::poll::{
     cadence::{Doubted, Kind, Release},
+    listing::{Belief, Bounds, Checked, Judged, Listing, PageFacts, Whole, judge},
+    outcome::Outcome,
     scan::{Scan, listed},
 };
 use tributary_schemas::{
     codec,
     entity::Account,
-    id::AccountId,
+    id::{AccountId, RecordKey},
     observation::{Absence, Content, DeltaPage, Listed, Run, Snapshot},
     time::Timestamp,
 };
 
-use super::{attend::Runner, listing::Broken, metrics};
+use super::{
+    attend::Runner,
+    listing::{Answered, Broken},
+    metrics,
+    place::Place,
+};
 use crate::{
-    clock::now,
+    clock::uptime,
     kafka::{Outgoing, PublishError, Receipt},
 };
 
 /// Records of one delta message.
 const DELTA_RECORDS: usize = 2_000;
+/// Said of an empty listing.
+const NOTHING: &str = "nothing was listed where records were known";
 
 /// A run's end, if it did not land.
 pub(super) enum Failed {
@@ -58,12 +72,66 @@ pub(super) struct Job<'a> {
     pub(super) projection: Projection,
     pub(super) kind: Kind,
     pub(super) run: Run,
+    pub(super) place: &'a Place,
+    /// When it began, by uptime.
+    pub(super) began: Duration,
+    /// The longest that it may take (`poll.run_seconds`).
+    pub(super) lasts: Duration,
+    /// The last scan listed nothing where something was.
+    pub(super) emptied_before: bool,
+}
+
+/// A listing that is being read, and what is believed of it.
+struct Reading<'a> {
+    pages: polling::Listing<'a>,
+    belief: Listing,
+    next: Option<String>,
+    nameless: usize,
+    /// The provider's clock as the first request was sent.
+    provider_clock: Option<Timestamp>,
+}
+
+impl Reading<'_> {
+    /// The next page, hashed; `held` is what the run keeps in memory.
+    async fn page(&mut self, runner: &Runner, job: &Job<'_>, held: u64) -> Result<Vec<Listed>, Failed> {
+        let Answered { page, provider_clock } = runner.caller.page(job, &mut self.pages, held).await?;
+        self.provider_clock = self.provider_clock.or(provider_clock);
+        (self.next, self.nameless) = (page.next, page.nameless);
+        ::metrics::counter!(metrics::NAMELESS, "provider" => job.connector.name().to_owned())
+            .increment(page.nameless as u64);
+        Ok(job.hash(page.records))
+    }
+
+    /// Whether the listing goes on after the page that was read last, or has ended.
+    fn believe(&mut self, records: usize, fresh: usize, lasted: Duration) -> Result<Option<Whole>, Broken> {
+        let page = PageFacts { next: self.next.as_deref(), records, fresh, nameless: self.nameless };
+        match self.belief.page(page, lasted) {
+            Belief::GoOn => Ok(None),
+            Belief::Ended(whole) => Ok(Some(whole)),
+            Belief::Endless(why) => Err(Broken::new(Outcome::Endless, why.to_string())),
+        }
+    }
+
+    fn found(&self, whole: Whole, records: u64, doubted: Doubted) -> Found {
+        let (outcome, words) = match whole {
+            Whole::Yes => (Outcome::Landed, None),
+            Whole::No => {
+                let words = format!("{} records without an id", self.belief.nameless());
+                (Outcome::Partial, Some(words))
+            }
+        };
+        Found { outcome, records, doubted, provider_clock: self.provider_clock, words }
+    }
 }
 
 /// What landed.
 pub(super) struct Found {
+    pub(super) outcome: Outcome,
     pub(super) records: u64,
     pub(super) doubted: Doubted,
+    /// The provider's clock as its first request was sent.
+    pub(super) provider_clock: Option<Timestamp>,
+    pub(super) words: Option<String>,
 }
 
 impl Runner {
@@ -78,31 +146,33 @@ impl Runner {
     /// A full scan: buffered until the listing ended properly, then landed as its summary and the ranges that differ.
     async fn scan(&self, job: &mut Job<'_>, release: Release) -> Result<Found, Failed> {
         let mut scan = Scan::default();
-        let mut listing = job.polled.list(Scope::Full, job.setup.clone());
-        loop {
-            let page = self.caller.page(job.connector, &job.account.id, &job.setup, &mut listing).await?;
-            job.hash(page.records).into_iter().for_each(|listed| scan.add(listed));
-            if scan.len() > self.config.scan_records {
-                let most = self.config.scan_records;
-                return Err(Broken::Other(format!(
-                    "more than {most} records in one scan (poll.scan_records)"
-                ))
-                .into());
+        let mut reading = self.read(job, Scope::Full);
+        let whole = loop {
+            let page = reading.page(self, job, scan.held()).await?;
+            let (records, most) = (page.len(), self.config.scan_records);
+            let fresh = page.into_iter().map(|listed| usize::from(scan.add(listed))).sum();
+            if scan.len() > most {
+                let words = format!("more than {most} records in one scan (poll.scan_records)");
+                return Err(Broken::new(Outcome::TooLarge, words).into());
             }
-            if page.more == More::No {
-                scan.end();
-                break;
+            if let Some(whole) = reading.believe(records, fresh, job.lasted())? {
+                break whole;
             }
-        }
+        };
+        scan.end();
         let ranges =
             self.stores.state.ranges(&job.account.id, job.run.resource).await.map_err(anyhow::Error::from)?;
         job.run.bits = scan.cut(ranges.head);
-        let rows = ranges.rows.into_iter().map(|(bits, range, row)| ((bits, range), row)).collect();
-        let absence = match (release, job.polled.listing()) {
-            (Release::Yes, _) => Absence::Released,
-            (Release::No, ListingKind::Keyed) => Absence::Sure,
-            (Release::No, ListingKind::Unkeyed) => Absence::Doubtful,
+        job.run.lasted = job.lasted();
+        let rows: HashMap<_, _> =
+            ranges.rows.into_iter().map(|(bits, range, row)| ((bits, range), row)).collect();
+        let usual = match job.polled.listing() {
+            ListingKind::Keyed => Absence::Sure,
+            ListingKind::Unkeyed => Absence::Doubtful,
         };
+        let listed = (scan.len() as u64, whole);
+        let before = (job.emptied_before, Checked::No);
+        let Judged { absence, emptied } = judge(listed, rows.values(), usual, release, before);
         let compared = scan.compare(&job.run, &rows, absence).map_err(anyhow::Error::from)?;
         let (same, sent) =
             (u64::from(job.run.bits.ranges()) - compared.ranges.len() as u64, compared.ranges.len() as u64);
@@ -112,34 +182,53 @@ impl Runner {
         let summary = Snapshot::Summary(compared.summary);
         let messages = std::iter::once(summary).chain(compared.ranges.into_iter().map(Snapshot::Range));
         self.land(&job.account.id, messages).await?;
-        Ok(Found { records, doubted: if compared.doubted { Doubted::Absences } else { Doubted::Nothing } })
+        let doubted = if compared.doubted || emptied { Doubted::Absences } else { Doubted::Nothing };
+        let found = reading.found(whole, records, doubted);
+        Ok(match emptied {
+            true => Found { outcome: Outcome::Emptied, words: Some(NOTHING.into()), ..found },
+            false => found,
+        })
     }
 
     /// A delta: each page lands by itself; the watermark moves when all have.
-    async fn delta(&self, job: &mut Job<'_>, since: Timestamp) -> Result<Found, Failed> {
-        let mut listing = job.polled.list(Scope::Since(since), job.setup.clone());
+    async fn delta(&self, job: &Job<'_>, since: Timestamp) -> Result<Found, Failed> {
+        let mut seen: HashSet<RecordKey> = HashSet::new();
+        let mut reading = self.read(job, Scope::Since(since));
         let mut records = 0;
         loop {
-            let page = self.caller.page(job.connector, &job.account.id, &job.setup, &mut listing).await?;
-            let mut changed = job.hash(page.records);
+            let held = seen.capacity() as u64 * size_of::<RecordKey>() as u64;
+            let mut changed = reading.page(self, job, held).await?;
+            let on_page = changed.len();
+            // Of the same id twice the later wins: it comes first, and the first is kept.
+            changed.reverse();
             changed.sort_by_key(|listed| listed.remote_id.key());
             changed.dedup_by_key(|listed| listed.remote_id.key());
             records += changed.len() as u64;
-            let messages: Vec<Snapshot> = changed
-                .chunks(DELTA_RECORDS)
-                .map(|chunk| {
-                    Snapshot::Delta(DeltaPage {
-                        run: job.run.clone(),
-                        changed: chunk.to_vec(),
-                        deleted: Vec::new(),
-                        notification: None,
-                    })
+            let fresh = changed.iter().filter(|listed| seen.insert(listed.remote_id.key())).count();
+            let run = Run { lasted: job.lasted(), ..job.run.clone() };
+            let page = |chunk: &[Listed]| {
+                Snapshot::Delta(DeltaPage {
+                    run: run.clone(),
+                    changed: chunk.to_vec(),
+                    deleted: Vec::new(),
+                    notification: None,
                 })
-                .collect();
+            };
+            let messages: Vec<Snapshot> = changed.chunks(DELTA_RECORDS).map(page).collect();
             self.land(&job.account.id, messages).await?;
-            if page.more == More::No {
-                return Ok(Found { records, doubted: Doubted::Nothing });
+            if let Some(whole) = reading.believe(on_page, fresh, job.lasted())? {
+                return Ok(reading.found(whole, records, Doubted::Nothing));
             }
+        }
+    }
+
+    fn read<'a>(&self, job: &Job<'a>, scope: Scope) -> Reading<'a> {
+        Reading {
+            pages: job.polled.list(scope, job.setup.clone()),
+            belief: Listing::new(Bounds { pages: self.config.pages, lasts: job.lasts }),
+            next: None,
+            nameless: 0,
+            provider_clock: None,
         }
     }
 
@@ -174,6 +263,11 @@ impl Runner {
 }
 
 impl Job<'_> {
+    /// How long it has lasted, by uptime.
+    pub(super) fn lasted(&self) -> Duration {
+        uptime().saturating_sub(self.began)
+    }
+
     /// Counts how the run ended, and how long it took.
     pub(super) fn count(&self, outcome: &Result<Found, Failed>) {
         let provider = self.connector.name().to_owned();
@@ -182,16 +276,14 @@ impl Job<'_> {
             Kind::Delta { .. } => "delta",
         };
         let label = match outcome {
-            Ok(Found { doubted, .. }) => {
+            Ok(Found { doubted, outcome, .. }) => {
                 ::metrics::counter!(metrics::DOUBTED).increment(u64::from(*doubted == Doubted::Absences));
-                "landed"
+                outcome.name()
             }
-            Err(Failed::Theirs(Broken::Unauthorized)) => "unauthorized",
-            Err(Failed::Theirs(Broken::Wait(_))) => "rate_limited",
-            Err(Failed::Theirs(Broken::Other(_))) => "broken",
-            Err(Failed::Ours(_)) => "ours",
+            Err(Failed::Theirs(broken)) => broken.outcome.name(),
+            Err(Failed::Ours(_)) => Outcome::Ours.name(),
         };
-        let took = now().since(self.run.begun_at).as_secs_f64();
+        let took = self.lasted().as_secs_f64();
         ::metrics::histogram!(metrics::RUN_SECONDS, "provider" => provider.clone(), "kind" => kind)
             .record(took);
         ::metrics::counter!(metrics::RUNS, "provider" => provider, "kind" => kind, "outcome" => label)

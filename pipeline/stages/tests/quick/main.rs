@@ -4,6 +4,7 @@
 mod control;
 mod deliver;
 mod ordering;
+mod poll;
 mod rate;
 #[path = "../shared/store.rs"]
 mod store;

@@ -18,20 +18,22 @@ use tokio_util::sync::CancellationToken;
 use tributary_connectors::Catalog;
 use tributary_core::{
     cells::{Cell, Want},
-    poll::cadence::PollState,
+    poll::{cadence::PollState, outcome::Outcome},
 };
 use tributary_schemas::{
+    codec,
     entity::{Account, AccountStatus, Project, TopicWish},
     id::AccountId,
-    observation::NativePayload,
+    observation::{Ask, NativePayload, Trigger, TriggerReason},
     resource::Resource,
     state::Bucket,
+    time::Timestamp,
 };
 use tributary_stages::{
     control::create_project,
     dial,
     entity::Writer,
-    kafka::LogReader,
+    kafka::{LogReader, Outgoing},
     poll::{Config, Poll},
     secret::KeyRing,
 };
@@ -161,6 +163,20 @@ impl World {
         }
     }
 
+    /// A person confirms that what is absent is gone.
+    async fn release(&self, account: &AccountId) {
+        let found: Account = self.writer.get(&self.project.id, account.as_str()).await.unwrap().unwrap();
+        let ask = Ask::Run { resources: Vec::new(), reason: TriggerReason::Release };
+        let trigger = Trigger { source: found.source(), at: Timestamp::from_micros(0), ask };
+        let record = Outgoing {
+            topic: self.deployment.cluster.topics().poll_triggers(),
+            key: account.as_str().as_bytes().to_vec().into(),
+            payload: Some(codec::encode(&trigger).into()),
+            ..Outgoing::default()
+        };
+        self.deployment.publisher.send(record).await.unwrap();
+    }
+
     /// Everything that is known of the account's employees, record by record.
     async fn known(&self, account: &AccountId) -> Vec<Cell> {
         let ranges = self.deployment.stores.state.ranges(account, Resource::HrisEmployees).await.unwrap();
@@ -227,7 +243,8 @@ async fn a_broken_off_baseline_announces_nothing_then_or_later_and_no_polled_val
     let mut events = world.deployment.unified(Resource::HrisEmployees);
     let account = world.link().await;
     let failed = world.until(&account, "the listing breaks off", |state| state.failures > 0).await;
-    assert!(failed.full.is_none() && failed.error.is_some(), "what broke off has not landed");
+    assert!(failed.full.is_none(), "what broke off has not landed");
+    assert_eq!(failed.standing.unwrap().outcome, Outcome::BadAnswer);
     assert_eq!(world.snapshots(), 0, "nothing at all was sent");
     *world.provider.broken_after.lock().unwrap() = None;
     world.until(&account, "the baseline lands", |state| state.full.is_some()).await;
@@ -317,6 +334,11 @@ async fn an_account_grows_past_the_mark_and_loses_its_last_record_without_a_wron
     let account = world.link().await;
     world.until(&account, "the baseline lands", |state| state.full.is_some()).await;
     world.provider.employees.lock().unwrap().clear();
+    // Nothing where something was is not believed until a person confirms it.
+    let emptied =
+        |state: &PollState| state.standing.as_ref().is_some_and(|it| it.outcome == Outcome::Emptied);
+    world.until(&account, "an empty listing is doubted", emptied).await;
+    world.release(&account).await;
     assert_eq!(events.event().await.event.to_string(), "hris_employees.deleted");
     poll.stop().await;
     unify.stop().await;
