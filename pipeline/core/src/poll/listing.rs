@@ -207,7 +207,7 @@ mod tests {
             "one page again and again"
         );
         assert_eq!(read(|n| ((n < 50).then(|| n.to_string()), 0, 0)), (50, whole), "empty pages are legal");
-        let nine = |n: u64| ((n < 90).then(|| n.to_string()), 10, usize::from(n % 10 == 0));
+        let nine = |n: u64| ((n < 90).then(|| n.to_string()), 10, usize::from(n.is_multiple_of(10)));
         assert_eq!(read(nine), (90, whole), "nine stale pages in a row are not ten");
         let mut listing = Listing::new(BOUNDS);
         assert_eq!(listing.page(page(Some("a"), 1, 1), Duration::from_secs(3_600)), endless(Endless::Time));

@@ -137,7 +137,9 @@ impl World {
     pub(crate) fn scan(&mut self, bits: u8) -> Flight {
         let run = self.run(bits);
         let mut scan = Scan::default();
-        self.truth.keys().for_each(|id| scan.add(self.listed(*id)));
+        for id in self.truth.keys() {
+            scan.add(self.listed(*id));
+        }
         scan.end();
         let compared = scan.compare(&run, &self.rows(), self.absence).unwrap();
         let ranges = compared.ranges.into_iter().map(Snapshot::Range);
