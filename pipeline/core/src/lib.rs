@@ -5,6 +5,7 @@
 pub mod address;
 pub mod cells;
 pub mod chain;
+pub mod control;
 pub mod deliver;
 pub mod guard;
 pub mod poll;
