@@ -4,8 +4,6 @@
 //!
 //! Every provider answers at `/<provider>/<tenant>/…`; tests drive it at `/_sim/…`.
 
-#![allow(dead_code, reason = "pieces of the providers that come next")]
-
 mod auth;
 mod call;
 mod clock;

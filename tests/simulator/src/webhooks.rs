@@ -27,6 +27,8 @@ pub(crate) struct Webhooks {
     pub(crate) retries: &'static [i64],
     /// How many a request may hold.
     pub(crate) batch: usize,
+    /// Whether a request may hold a message beside its first.
+    pub(crate) together: fn(&Tenant, &Message, &Message) -> bool,
     /// The status a subscription has after an event was given up, if that changes it.
     pub(crate) gives_up: Option<&'static str>,
     /// How a call is made that a person's registration by hand (or in the app's console) waits for.
@@ -54,6 +56,7 @@ pub(crate) const EACH: Webhooks = Webhooks {
     done: |status| matches!(status, 200..300),
     retries: &[60, 300, 1800, 7200],
     batch: 1,
+    together: |_, _, _| true,
     gives_up: None,
     ping: None,
     pong: |_, answer| answer.good(),
@@ -295,7 +298,10 @@ fn due(world: &mut World) -> (Vec<Batch>, Option<i64>) {
                         .tenants
                         .get(&other.tenant)
                         .is_none_or(|t| t.mishaps.hold || other.due > t.clock.now());
-                    !other.in_flight && !held && url(other).as_ref() == Some(&subscription.url)
+                    !other.in_flight
+                        && !held
+                        && (i == first || (webhooks.together)(tenant, message, other))
+                        && url(other).as_ref() == Some(&subscription.url)
                 })
                 .take(webhooks.batch)
                 .collect();

@@ -68,9 +68,8 @@ def smartrecruiters(r, h):
 
 def teamtailor(r, h):
     body = json.loads(r["body"])
-    data = body["payload"]["data"]
-    hexed = mac(r["secret"], data["id"] + data["type"]).hexdigest()
-    return base64.b64encode(hexed.encode()).decode() == body["signature"]
+    text = json.dumps(body["payload"], separators=(",", ":"), ensure_ascii=False)
+    return base64.b64encode(mac(r["secret"], text).hexdigest().encode()).decode() == body["signature"]
 
 
 def recruitee(r, h):

@@ -143,3 +143,100 @@ async fn a_delta_link_tells_tombstones_and_gets_too_old() {
     assert_eq!(late.status, 410);
     assert!(late.headers["location"].ends_with("/root/delta"));
 }
+
+#[tokio::test]
+async fn lists_of_what_was_deleted() {
+    let sim = Sim::start().await;
+    for (provider, resource, path, records, id) in [
+        (
+            "lever",
+            "ats_candidates",
+            "/v1/opportunities/deleted?deleted_at_start=1577836800000",
+            "/data",
+            "/id",
+        ),
+        ("zoho_crm", "crm_contacts", "/crm/v8/Contacts/deleted?type=all", "/data", "/id"),
+        ("hubspot", "crm_contacts", "/crm/v3/objects/contacts?archived=true&limit=100", "/results", "/id"),
+        ("box", "documents_files", "/2.0/folders/trash/items?usemarker=true", "/entries", "/id"),
+    ] {
+        let tenant = begin(&sim, provider, resource).await;
+        let [_, _, deleted] = changes(&sim, &tenant, resource).await;
+        let told = list(&sim.ask(&tenant, "GET", path, &Value::Null).await, records);
+        assert_eq!(
+            told.iter().map(|r| text(r.pointer(id).unwrap())).collect::<Vec<_>>(),
+            [deleted],
+            "{provider}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn zoho_says_nothing_new_by_its_status() {
+    let sim = Sim::start().await;
+    let tenant = sim.tenant("zoho_crm", "acme").await;
+    let path = "/crm/v8/Contacts?fields=Email";
+    assert_eq!(sim.ask(&tenant, "GET", path, &Value::Null).await.status, 204);
+    sim.create(&tenant, "crm_contacts", 1).await;
+    sim.control("POST", "zoho_crm/acme/advance", json!({"seconds": 10})).await;
+    let later = now(&sim, &tenant).await;
+    let request = sim
+        .client
+        .get(format!("{}{path}", tenant.base))
+        .header("authorization", format!("Zoho-oauthtoken {}", tenant.token));
+    let same = sim.answer(request.header("if-modified-since", later)).await;
+    assert_eq!((same.status, same.text.as_str()), (304, ""));
+    let bearer = sim
+        .client
+        .get(format!("{}{path}", tenant.base))
+        .header("authorization", format!("Bearer {}", tenant.token));
+    assert_eq!(sim.answer(bearer).await.status, 401, "the scheme's word is its own");
+}
+
+#[tokio::test]
+async fn dropbox_tells_a_folders_end_for_all_in_it_and_no_ids() {
+    let sim = Sim::start().await;
+    let tenant = sim.tenant("dropbox", "acme").await;
+    let folder = sim.control("POST", "dropbox/acme/records/documents_folders", Value::Null).await;
+    let folder = text(&folder["changes"][0]["id"]);
+    let inside = json!({"in_folder": folder, "path_lower": "/homework 1/a.txt"});
+    sim.control("POST", "dropbox/acme/records/documents_files", inside).await;
+    let cursor = sim
+        .ask(
+            &tenant,
+            "POST",
+            "/2/files/list_folder/get_latest_cursor",
+            &json!({"path": "", "recursive": true}),
+        )
+        .await;
+    let cursor = cursor.json()["cursor"].clone();
+    let gone =
+        sim.control("DELETE", &format!("dropbox/acme/records/documents_folders/{folder}"), Value::Null).await;
+    let hear: Vec<&Value> = gone["changes"].as_array().unwrap().iter().map(|c| &c["hear"]["event"]).collect();
+    assert_eq!(hear, ["documents_folders.deleted", "documents_files.deleted"]);
+    let told = sim.ask(&tenant, "POST", "/2/files/list_folder/continue", &json!({"cursor": cursor})).await;
+    let entries = list(&told, "/entries");
+    assert_eq!(entries.len(), 1, "{}", told.text);
+    assert_eq!((&entries[0][".tag"], entries[0].get("id")), (&json!("deleted"), None));
+    assert_eq!(told.json()["has_more"], json!(false));
+    sim.fault(&tenant, json!({"fault": "forget_cursors"})).await;
+    let late = sim.ask(&tenant, "POST", "/2/files/list_folder/continue", &json!({"cursor": cursor})).await;
+    assert_eq!((late.status, &late.json()["error"][".tag"]), (409, &json!("reset")));
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_from_its_position() {
+    let sim = Sim::start().await;
+    let tenant = begin(&sim, "box", "documents_files").await;
+    let path = "/2.0/events?stream_type=changes&stream_position=";
+    let start = text(
+        &sim.ask(&tenant, "GET", &format!("{path}now"), &Value::Null).await.json()["next_stream_position"],
+    );
+    let expected = changes(&sim, &tenant, "documents_files").await;
+    let told = sim.ask(&tenant, "GET", &format!("{path}{start}"), &Value::Null).await;
+    let ids: Vec<String> = list(&told, "/entries").iter().map(|e| text(&e["source"]["id"])).collect();
+    assert_eq!(ids, expected);
+    let end = text(&told.json()["next_stream_position"]);
+    assert!(
+        list(&sim.ask(&tenant, "GET", &format!("{path}{end}"), &Value::Null).await, "/entries").is_empty()
+    );
+}

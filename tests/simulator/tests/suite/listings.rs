@@ -4,14 +4,11 @@ use crate::sim::{Answer, Sim, Tenant, text};
 use serde_json::{Value, json};
 
 /// How the next page is asked for.
-#[allow(dead_code, reason = "ways of the providers that come next")]
 pub(crate) enum Next {
     /// There is one page
     None,
     /// What stands there goes into this query parameter
     Query(&'static str, &'static str),
-    /// What stands there goes into this parameter, alone
-    Alone(&'static str, &'static str),
     /// What stands there goes into this field of the body
     Field(&'static str, &'static str),
     /// What stands there is a URL, or a path
@@ -76,7 +73,283 @@ pub(crate) fn all() -> Vec<Listing> {
         )
     };
     let greenhouse = |resource, path| got("greenhouse", resource, path, "", "/id", Next::Link);
-    vec![
+    let lever = |resource, path| got("lever", resource, path, "/data", "/id", Next::Query("/next", "offset"));
+    let workable =
+        |resource, path, word| got("workable", resource, path, word, "/id", Next::Url("/paging/next"));
+    let counted = |provider, resource, path, word, id| {
+        got(provider, resource, path, word, id, Next::Offset("offset", 2))
+    };
+    let rest = vec![
+        posted(
+            "hibob",
+            "hris_employees",
+            "/v1/people/search",
+            r#"{"showInactive":true,"humanReadable":"REPLACE","fields":["root.id","root.email","work.title"],"filters":[]}"#,
+            "/employees",
+            "/id",
+            Next::None,
+        ),
+        got(
+            "hibob",
+            "hris_employments",
+            "/v1/people/{hris_employees}/employment",
+            "/values",
+            "/id",
+            Next::None,
+        ),
+        got(
+            "personio",
+            "hris_employees",
+            "/v2/persons?limit=2&updated_at.gt=2020-01-01T00:00:00Z",
+            "/_data",
+            "/id",
+            Next::Url("/_meta/links/next/href"),
+        ),
+        got(
+            "personio",
+            "hris_employments",
+            "/v2/persons/{hris_employees}/employments?limit=2",
+            "/_data",
+            "/id",
+            Next::Url("/_meta/links/next/href"),
+        ),
+        got(
+            "workday",
+            "hris_employees",
+            "/ccx/service/customreport2/acme/owner/report?format=json",
+            "/Report_Entry",
+            "/Workday_ID",
+            Next::None,
+        ),
+        counted("workday", "hris_employees", "/ccx/api/staffing/v6/acme/workers?limit=2", "/data", "/id"),
+        lever(
+            "ats_candidates",
+            "/v1/opportunities?limit=2&updated_at_start=1577836800000&expand=applications",
+        ),
+        lever("ats_job_postings", "/v1/postings?limit=2"),
+        lever("ats_jobs", "/v1/requisitions?limit=2"),
+        lever("ats_users", "/v1/users?limit=2&includeDeactivated=true"),
+        lever("ats_lists", "/v1/archive_reasons?limit=2"),
+        lever("ats_applications", "/v1/opportunities/{ats_candidates}/applications?limit=2"),
+        lever("ats_interviews", "/v1/opportunities/{ats_candidates}/interviews?limit=2"),
+        workable(
+            "ats_candidates",
+            "/spi/v3/candidates?limit=2&updated_after=2020-01-01T00:00:00Z",
+            "/candidates",
+        ),
+        workable("ats_jobs", "/spi/v3/jobs?limit=2&state=published", "/jobs"),
+        workable("ats_interviews", "/spi/v3/events?limit=2", "/events"),
+        workable("ats_users", "/spi/v3/members?limit=2", "/members"),
+        counted("workable", "hris_employees", "/spi/v3/employees?limit=2", "/employees", "/id"),
+        got(
+            "smartrecruiters",
+            "ats_candidates",
+            "/candidates?limit=2&updatedAfter=2020-01-01T00:00:00.000Z",
+            "/content",
+            "/id",
+            Next::Query("/nextPageId", "pageId"),
+        ),
+        counted("smartrecruiters", "ats_jobs", "/jobs?limit=2", "/content", "/id"),
+        counted(
+            "smartrecruiters",
+            "ats_job_postings",
+            "/v1/companies/acme/postings?limit=2",
+            "/content",
+            "/id",
+        ),
+        counted("smartrecruiters", "ats_users", "/user-api/v201804/users?limit=2", "/content", "/id"),
+        got(
+            "teamtailor",
+            "ats_candidates",
+            "/v1/candidates?page[size]=2&filter[updated-at][from]=2020-01-01",
+            "/data",
+            "/id",
+            Next::Url("/links/next"),
+        ),
+        got("teamtailor", "ats_jobs", "/v1/jobs?page[size]=2", "/data", "/id", Next::Page("page[number]", 1)),
+        got(
+            "teamtailor",
+            "ats_applications",
+            "/v1/job-applications?page[size]=2",
+            "/data",
+            "/id",
+            Next::Url("/links/next"),
+        ),
+        got("teamtailor", "ats_users", "/v1/users?page[size]=2", "/data", "/id", Next::Url("/links/next")),
+        counted("recruitee", "ats_candidates", "/c/123/candidates?limit=2", "/candidates", "/id"),
+        counted("recruitee", "ats_jobs", "/c/123/offers?limit=2", "/offers", "/id"),
+        counted("recruitee", "ats_users", "/c/123/admins?limit=2", "/admins", "/id"),
+        got(
+            "pipedrive",
+            "crm_contacts",
+            "/api/v2/persons?limit=2&sort_by=update_time&sort_direction=asc&updated_since=2020-01-01T00:00:00Z",
+            "/data",
+            "/id",
+            Next::Query("/additional_data/next_cursor", "cursor"),
+        ),
+        got(
+            "pipedrive",
+            "crm_accounts",
+            "/api/v2/organizations?limit=2&sort_by=update_time&sort_direction=desc",
+            "/data",
+            "/id",
+            Next::Query("/additional_data/next_cursor", "cursor"),
+        ),
+        got(
+            "zoho_crm",
+            "crm_contacts",
+            "/crm/v8/Contacts?fields=Last_Name,Email&per_page=2&sort_by=id&sort_order=asc",
+            "/data",
+            "/id",
+            Next::Page("page", 1),
+        ),
+        got(
+            "zoho_crm",
+            "crm_accounts",
+            "/crm/v8/Accounts?fields=Account_Name&per_page=2&sort_by=Modified_Time",
+            "/data",
+            "/id",
+            Next::Query("/info/next_page_token", "page_token"),
+        ),
+        got(
+            "docebo",
+            "lms_users",
+            "/manage/v1/user?page_size=2&sort_attr=last_update&sort_dir=asc",
+            "/data/items",
+            "/user_id",
+            Next::Page("page", 1),
+        ),
+        got(
+            "docebo",
+            "lms_courses",
+            "/course/v1/courses?page_size=2",
+            "/data/items",
+            "/id",
+            Next::Page("page", 1),
+        ),
+        got(
+            "docebo",
+            "lms_assignments",
+            "/course/v1/courses/enrollments?page_size=2&updated_from=2020-01-01",
+            "/data/items",
+            "/enrollment_id",
+            Next::Page("page", 1),
+        ),
+        got("360learning", "lms_users", "/api/v2/users", "", "/_id", Next::Link),
+        got(
+            "360learning",
+            "lms_courses",
+            "/api/v2/courses?modifiedAt[gte]=2020-01-01T00:00:00.000Z",
+            "",
+            "/_id",
+            Next::Link,
+        ),
+        got("360learning", "lms_content", "/api/v2/paths", "", "/_id", Next::Link),
+        got("360learning", "lms_assignments", "/api/v2/paths/sessions", "", "/_id", Next::Link),
+        got("360learning", "lms_completions", "/api/v2/courses/stats", "", "/_id", Next::Link),
+        got(
+            "talentlms",
+            "lms_users",
+            "/api/v2/users?page[size]=2&filter[last_updated][gte]=2020-01-01T00:00:00Z",
+            "/_data",
+            "/id",
+            Next::Url("/_links/next"),
+        ),
+        got(
+            "talentlms",
+            "lms_courses",
+            "/api/v2/courses?page[size]=2",
+            "/_data",
+            "/id",
+            Next::Page("page[number]", 1),
+        ),
+        got(
+            "talentlms",
+            "lms_assignments",
+            "/api/v2/users/{lms_users}/courses?page[size]=2",
+            "/_data",
+            "/enrolment_id",
+            Next::Url("/_links/next"),
+        ),
+        got("canvas", "lms_courses", "/api/v1/accounts/1/courses?per_page=2", "", "/id", Next::Link),
+        got("canvas", "lms_users", "/api/v1/accounts/1/users?per_page=2", "", "/id", Next::Link),
+        got(
+            "canvas",
+            "lms_assignments",
+            "/api/v1/courses/{lms_courses}/enrollments?per_page=2",
+            "",
+            "/id",
+            Next::Link,
+        ),
+        got(
+            "canvas",
+            "lms_completions",
+            "/api/v1/courses/{lms_courses}/students/submissions?per_page=2&student_ids[]=all",
+            "",
+            "/id",
+            Next::Link,
+        ),
+        got(
+            "canvas",
+            "lms_content",
+            "/api/v1/courses/{lms_courses}/modules?per_page=2",
+            "",
+            "/id",
+            Next::Link,
+        ),
+        got("thinkific", "lms_users", "/api/public/v1/users?limit=2", "/items", "/id", Next::Page("page", 1)),
+        got(
+            "thinkific",
+            "lms_courses",
+            "/api/public/v1/courses?limit=2",
+            "/items",
+            "/id",
+            Next::Page("page", 1),
+        ),
+        got(
+            "thinkific",
+            "lms_assignments",
+            "/api/public/v1/enrollments?limit=2&query[updated_after]=2020-01-01T00:00:00Z",
+            "/items",
+            "/id",
+            Next::Query("/meta/pagination/next_page", "page"),
+        ),
+        posted(
+            "dropbox",
+            "documents_files",
+            "/2/files/list_folder",
+            r#"{"path":"","recursive":true,"include_deleted":true,"limit":2}"#,
+            "/entries",
+            "/id",
+            Next::Continue("/cursor", "cursor", "/2/files/list_folder/continue"),
+        ),
+        posted(
+            "dropbox",
+            "documents_folders",
+            "/2/files/list_folder",
+            r#"{"path":"","recursive":true,"limit":2}"#,
+            "/entries",
+            "/id",
+            Next::Continue("/cursor", "cursor", "/2/files/list_folder/continue"),
+        ),
+        got(
+            "box",
+            "documents_files",
+            "/2.0/folders/0/items?usemarker=true&limit=2&fields=name,modified_at,parent,size",
+            "/entries",
+            "/id",
+            Next::Query("/next_marker", "marker"),
+        ),
+        got(
+            "box",
+            "documents_folders",
+            "/2.0/folders/0/items?usemarker=true&limit=2",
+            "/entries",
+            "/id",
+            Next::Query("/next_marker", "marker"),
+        ),
+    ];
+    let mut all = vec![
         posted(
             "bamboohr",
             "hris_employees",
@@ -194,12 +467,18 @@ pub(crate) fn all() -> Vec<Listing> {
             "/id",
             Next::None,
         ),
-    ]
+    ];
+    all.extend(rest);
+    all
 }
 
 /// All pages of a listing.
 pub(crate) async fn walk(sim: &Sim, tenant: &Tenant, listing: &Listing) -> Vec<Answer> {
     let mut path = listing.path.to_owned();
+    if let Some(resource) = path.split(['{', '}']).nth(1).map(str::to_owned) {
+        let parent = sim.truth(tenant, &resource).await.remove(0);
+        path = path.replace(&format!("{{{resource}}}"), &parent);
+    }
     if listing.provider == "moodle" {
         path = format!("{path}&wstoken={}", text(&tenant.credentials["token"]));
     }
@@ -227,10 +506,6 @@ pub(crate) async fn walk(sim: &Sim, tenant: &Tenant, listing: &Listing) -> Vec<A
             Next::None => break,
             Next::Query(at, name) => match found(at) {
                 Some(next) => path = add(name, &next),
-                None => break,
-            },
-            Next::Alone(at, name) => match found(at) {
-                Some(next) => path = format!("{}?{name}={next}", first.split('?').next().unwrap()),
                 None => break,
             },
             Next::Field(at, name) => match found(at) {
@@ -280,6 +555,9 @@ async fn each_listing_gives_the_truth_whole() {
     let sim = Sim::start().await;
     for listing in all() {
         let tenant = sim.tenant(listing.provider, "acme").await;
+        if let Some(parent) = listing.path.split(['{', '}']).nth(1) {
+            sim.create(&tenant, parent, 1).await;
+        }
         sim.create(&tenant, listing.resource, 5).await;
         let pages = walk(&sim, &tenant, &listing).await;
         let mut ids = ids(&pages, &listing);

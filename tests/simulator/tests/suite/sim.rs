@@ -52,7 +52,11 @@ impl Sim {
     /// A tenant with pages of two where the provider may choose, and a token.
     pub(crate) async fn tenant(&self, provider: &str, name: &str) -> Tenant {
         let made = self
-            .control("PUT", &format!("{provider}/{name}"), json!({"settings": {"page": 2, "rate": 100_000}}))
+            .control(
+                "PUT",
+                &format!("{provider}/{name}"),
+                json!({"settings": {"page": 2, "rate": 100_000, "company_webhooks": true}}),
+            )
             .await;
         let mut tenant = Tenant {
             provider: provider.into(),
@@ -97,7 +101,7 @@ impl Sim {
         for (name, value) in crate::tokens::headers(tenant) {
             request = request.header(name, value);
         }
-        if !body.is_null() {
+        if !body.is_null() || (method == "POST" && tenant.provider == "dropbox") {
             request = request.json(body);
         }
         self.answer(request).await

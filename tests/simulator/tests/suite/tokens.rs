@@ -4,57 +4,47 @@ use crate::sim::{Sim, Tenant, text};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-/// Where tokens are given, how the client says who it is, by which grant, for how long.
+/// Where tokens are given, how the client says who it is, by which grant, for how long; whether a refresh token is good
+/// once (none: there are no refresh tokens); whether the tests' calls carry the token (else a key).
 struct Login {
     provider: &'static str,
     path: &'static str,
     client: &'static str,
     grant: &'static str,
     seconds: i64,
-    rotates: bool,
+    rotates: Option<bool>,
+    carried: bool,
+}
+
+const fn row(
+    provider: &'static str,
+    path: &'static str,
+    client: &'static str,
+    grant: &'static str,
+    seconds: i64,
+    rotates: Option<bool>,
+    carried: bool,
+) -> Login {
+    Login { provider, path, client, grant, seconds, rotates, carried }
 }
 
 const LOGINS: &[Login] = &[
-    Login {
-        provider: "hubspot",
-        path: "/oauth/v1/token",
-        client: "form",
-        grant: "refresh_token",
-        seconds: 1800,
-        rotates: false,
-    },
-    Login {
-        provider: "greenhouse",
-        path: "/token",
-        client: "basic",
-        grant: "client_credentials",
-        seconds: 3600,
-        rotates: true,
-    },
-    Login {
-        provider: "salesforce",
-        path: "/services/oauth2/token",
-        client: "form",
-        grant: "client_credentials",
-        seconds: 7200,
-        rotates: false,
-    },
-    Login {
-        provider: "google_drive",
-        path: "/token",
-        client: "form",
-        grant: "refresh_token",
-        seconds: 3599,
-        rotates: false,
-    },
-    Login {
-        provider: "microsoft_graph",
-        path: "/common/oauth2/v2.0/token",
-        client: "form",
-        grant: "refresh_token",
-        seconds: 3599,
-        rotates: true,
-    },
+    row("hubspot", "/oauth/v1/token", "form", "refresh_token", 1800, Some(false), true),
+    row("greenhouse", "/token", "basic", "client_credentials", 3600, Some(true), true),
+    row("salesforce", "/services/oauth2/token", "form", "client_credentials", 7200, Some(false), true),
+    row("google_drive", "/token", "form", "refresh_token", 3599, Some(false), true),
+    row("microsoft_graph", "/common/oauth2/v2.0/token", "form", "refresh_token", 3599, Some(true), true),
+    row("personio", "/v2/auth/token", "form", "client_credentials", 86400, None, true),
+    row("workday", "/ccx/oauth2/acme/token", "basic", "refresh_token", 3600, Some(false), false),
+    row("lever", "/oauth/token", "form", "refresh_token", 3600, Some(true), false),
+    row("pipedrive", "/oauth/token", "basic", "refresh_token", 3600, Some(false), false),
+    row("zoho_crm", "/oauth/v2/token", "form", "refresh_token", 3600, Some(false), true),
+    row("docebo", "/oauth2/token", "form", "client_credentials", 3600, Some(true), true),
+    row("360learning", "/api/v2/oauth2/token", "json", "client_credentials", 3600, None, true),
+    row("canvas", "/login/oauth2/token", "form", "refresh_token", 3600, Some(false), false),
+    row("thinkific", "/oauth2/token", "basic", "refresh_token", 86400, Some(true), false),
+    row("dropbox", "/oauth2/token", "form", "refresh_token", 14400, Some(false), true),
+    row("box", "/oauth2/token", "form", "refresh_token", 3600, Some(true), true),
 ];
 
 fn login(provider: &str) -> Option<&'static Login> {
@@ -73,6 +63,7 @@ async fn ask(sim: &Sim, tenant: &Tenant, login: &Login, grant: &str, refresh: &s
         fields.push(("refresh_token", refresh.to_owned()));
     }
     let request = sim.client.post(format!("{}{}", tenant.base, login.path));
+    let request = request.header("360-api-version", "v2.0");
     let request = match login.client {
         "basic" => request.header("authorization", basic(&id, &secret)).form(&fields),
         "json" => {
@@ -110,6 +101,26 @@ pub(crate) fn headers(tenant: &Tenant) -> Vec<(&'static str, String)> {
             ("accept", "application/json; version=1".into()),
         ],
         "moodle" => vec![],
+        "hibob" => vec![("authorization", basic(&key("service_user_id"), &key("service_user_token")))],
+        "workday" => vec![("authorization", basic(&format!("{}@acme", key("username")), &key("password")))],
+        "lever" => vec![("authorization", basic(&key("api_key"), ""))],
+        "workable" => vec![("authorization", format!("Bearer {}", key("account_token")))],
+        "smartrecruiters" => vec![("x-smarttoken", key("api_key"))],
+        "teamtailor" => {
+            vec![
+                ("authorization", format!("Token token={}", key("api_key"))),
+                ("x-api-version", "20210218".into()),
+            ]
+        }
+        "recruitee" => vec![("authorization", format!("Bearer {}", key("api_token")))],
+        "pipedrive" => vec![("x-api-token", key("api_token"))],
+        "zoho_crm" => vec![("authorization", format!("Zoho-oauthtoken {}", tenant.token))],
+        "360learning" => {
+            vec![("authorization", format!("Bearer {}", tenant.token)), ("360-api-version", "v2.0".into())]
+        }
+        "talentlms" => vec![("x-api-key", key("api_key")), ("x-api-version", "2025-01-01".into())],
+        "canvas" => vec![("authorization", format!("Bearer {}", key("access_token")))],
+        "thinkific" => vec![("x-auth-api-key", key("api_key")), ("x-auth-subdomain", key("subdomain"))],
         _ => vec![("authorization", format!("Bearer {}", tenant.token))],
     }
 }
@@ -117,22 +128,28 @@ pub(crate) fn headers(tenant: &Tenant) -> Vec<(&'static str, String)> {
 /// A call that each of them answers.
 fn probe(provider: &str) -> (&'static str, &'static str) {
     match provider {
-        "hubspot" => ("/crm/v3/objects/contacts", ""),
-        "greenhouse" => ("/v3/users", ""),
-        "salesforce" => ("/services/data/v62.0/limits", ""),
-        "google_drive" => ("/drive/v3/changes/startPageToken", ""),
-        "microsoft_graph" => ("/v1.0/me/drives", ""),
-        _ => unreachable!("no probe for {provider}"),
+        "hubspot" => ("GET", "/crm/v3/objects/contacts"),
+        "greenhouse" => ("GET", "/v3/users"),
+        "salesforce" => ("GET", "/services/data/v62.0/limits"),
+        "google_drive" => ("GET", "/drive/v3/changes/startPageToken"),
+        "microsoft_graph" => ("GET", "/v1.0/me/drives"),
+        "personio" => ("GET", "/v2/webhooks"),
+        "zoho_crm" => ("GET", "/crm/v8/org"),
+        "docebo" => ("GET", "/manage/v1/user"),
+        "360learning" => ("GET", "/api/v2/users"),
+        "dropbox" => ("POST", "/2/users/get_current_account"),
+        "box" => ("GET", "/2.0/users/me"),
+        other => panic!("no probe for {other}"),
     }
 }
 
 #[tokio::test]
 async fn a_token_ends_by_the_providers_clock() {
     let sim = Sim::start().await;
-    for login in LOGINS {
+    for login in LOGINS.iter().filter(|login| login.carried) {
         let tenant = sim.tenant(login.provider, "acme").await;
-        let (path, _) = probe(login.provider);
-        let now = sim.ask(&tenant, "GET", path, &Value::Null).await;
+        let (method, path) = probe(login.provider);
+        let now = sim.ask(&tenant, method, path, &Value::Null).await;
         assert_eq!(now.status, 200, "{}: {}", login.provider, now.text);
         sim.control(
             "POST",
@@ -140,17 +157,17 @@ async fn a_token_ends_by_the_providers_clock() {
             json!({"seconds": login.seconds + 1}),
         )
         .await;
-        let later = sim.ask(&tenant, "GET", path, &Value::Null).await;
+        let later = sim.ask(&tenant, method, path, &Value::Null).await;
         assert_eq!(later.status, 401, "{}: {}", login.provider, later.text);
         let wrong = Tenant { token: "another".into(), ..tenant };
-        assert_eq!(sim.ask(&wrong, "GET", path, &Value::Null).await.status, 401, "{}", login.provider);
+        assert_eq!(sim.ask(&wrong, method, path, &Value::Null).await.status, 401, "{}", login.provider);
     }
 }
 
 #[tokio::test]
 async fn a_refresh_token_that_rotates_is_good_once() {
     let sim = Sim::start().await;
-    for login in LOGINS {
+    for login in LOGINS.iter().filter(|login| login.rotates.is_some()) {
         let made = sim.control("PUT", &format!("{}/acme", login.provider), Value::Null).await;
         let tenant = Tenant {
             provider: login.provider.into(),
@@ -163,7 +180,7 @@ async fn a_refresh_token_that_rotates_is_good_once() {
         let first = ask(&sim, &tenant, login, "refresh_token", &refresh).await;
         assert_eq!(first.status, 200, "{}: {}", login.provider, first.text);
         let again = ask(&sim, &tenant, login, "refresh_token", &refresh).await;
-        if login.rotates {
+        if login.rotates == Some(true) {
             assert_eq!(
                 (again.status, &again.json()["error"]),
                 (400, &json!("invalid_grant")),
