@@ -121,6 +121,7 @@ fn answer(world: &mut World, provider: &str, tenant: &str, request: &Request) ->
     side.asked.note(&route, parts);
 
     let owner = side.tenants.get_mut(tenant).expect("it was there");
+    let before = owner.log.len();
     let faults: Vec<FaultKind> = owner.faults.iter_mut().filter_map(|fault| fault.meets(&route)).collect();
     let limit = side.provider.limit.filter(|_| !route.open).map(|limit| (limit, rate::count(&limit, owner)));
     let mut call = Call {
@@ -160,6 +161,10 @@ fn answer(world: &mut World, provider: &str, tenant: &str, request: &Request) ->
             }
             _ => {}
         }
+    }
+    // What a fault did to a record is heard like anything else.
+    for change in side.tenants.get(tenant).map(|owner| owner.log[before..].to_vec()).unwrap_or_default() {
+        webhooks::tell(side, tenant, &change);
     }
     for (subscription, event) in greeted {
         webhooks::say(side, tenant, &subscription, &event, serde_json::Value::Null);
