@@ -111,6 +111,22 @@ impl Connector {
         self.polled.iter().map(|(resource, polled)| (*resource, polled))
     }
 
+    /// Whether a set-up field says where a request leads: it is in a URL, or in what opens a session.
+    pub fn leads(&self, field: &str) -> bool {
+        let name = format!(".setup.{field}");
+        let holds = |text: &str| {
+            text.match_indices(&name).any(|(at, _)| {
+                let rest = text[at + name.len()..].chars().next();
+                !rest.is_some_and(|next| next.is_alphanumeric() || next == '_')
+            })
+        };
+        let login = self.definition.login.iter().map(|login| &login.request).any(|request| {
+            let texts = request.query.values().chain(request.headers.values()).chain(&request.body);
+            holds(&request.url) || texts.into_iter().any(|text| holds(text))
+        });
+        login || self.definition.polled.values().any(|polled| holds(&polled.request.url))
+    }
+
     /// The native side.
     pub fn native(&self) -> Option<&Native> {
         self.native.as_ref()

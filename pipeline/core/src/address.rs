@@ -10,6 +10,8 @@ use url::{Host, Url};
 pub struct Allowed {
     /// Networks that may be dialled although they are not global, and without TLS.
     pub networks: Vec<IpNet>,
+    /// Beginnings of URLs that are our own: what is sent there would come back to us.
+    pub own: Vec<Url>,
 }
 
 /// Why an address or URL is refused.
@@ -24,6 +26,9 @@ pub enum Refused {
     /// Credentials in it.
     #[error("url: credentials in a URL are not allowed")]
     Credentials,
+    /// Our own ingest.
+    #[error("url: this is where providers reach us: deliveries can't be sent there")]
+    Own,
     /// Not global.
     #[error("url: {0} is not a global address")]
     NotGlobal(IpAddr),
@@ -71,6 +76,13 @@ impl Allowed {
         }
         if let Some(address) = literal {
             self.check(address)?;
+        }
+        // A path can be written in many ways: the whole host and port are ours.
+        let same = |own: &Url| {
+            own.host() == url.host() && own.port_or_known_default() == url.port_or_known_default()
+        };
+        if self.own.iter().any(same) {
+            return Err(Refused::Own);
         }
         Ok(url)
     }
@@ -167,7 +179,9 @@ mod tests {
     #[test]
     fn a_url_is_https_to_a_global_address_unless_listed() {
         let nothing = Allowed::default();
-        let loopback = Allowed { networks: vec!["127.0.0.0/8".parse().unwrap()] };
+        let own = vec![Url::parse("https://in.example.com/tributary").unwrap()];
+        let loopback = Allowed { networks: vec!["127.0.0.0/8".parse().unwrap()], own: own.clone() };
+        let nothing = Allowed { own, ..nothing };
         for (url, bare, listed) in [
             ("https://hooks.example.com/x", true, true),
             ("http://hooks.example.com/x", false, false),
@@ -179,6 +193,10 @@ mod tests {
             ("https://0x7f.1/", false, true),
             ("https://[::ffff:127.0.0.1]/", false, true),
             ("https://169.254.169.254/latest", false, false),
+            ("https://in.example.com/native/demo/token", false, false),
+            ("https://IN.example.com:443/%6eative/demo/token", false, false),
+            ("https://in.example.com:8443/other", true, true),
+            ("https://out.example.com/", true, true),
             ("ftp://example.com/", false, false),
             ("not a url", false, false),
         ] {

@@ -20,6 +20,15 @@ pub struct Config {
     /// Networks that may be dialled although they are not global, and without TLS: `10.0.0.0/8` for a private
     /// deployment. Empty: global addresses by https only.
     pub allow: Vec<IpNet>,
+    /// Where providers reach us: what is sent there would come back. `control.public_url` is one by itself.
+    pub own: Vec<Url>,
+}
+
+impl Config {
+    /// What may be dialled, as core checks it.
+    pub fn allowed(&self) -> Allowed {
+        Allowed { networks: self.allow.clone(), own: self.own.clone() }
+    }
 }
 
 /// A client that checks where it dials.
@@ -49,7 +58,7 @@ impl Dialer {
     /// # Errors
     /// When the TLS set-up fails.
     pub fn new(config: &Config, deadline: Duration) -> anyhow::Result<Self> {
-        let allowed = Arc::new(Allowed { networks: config.allow.clone() });
+        let allowed = Arc::new(config.allowed());
         let client = Client::builder()
             .dns_resolver(Arc::new(Checked { allowed: allowed.clone() }))
             .redirect(redirect::Policy::none())

@@ -111,6 +111,9 @@ pub enum WriteError {
     /// Others change it all the time.
     #[error("changed by others at the same time: try again")]
     Contended,
+    /// It is not the version that the caller expected.
+    #[error("if-match: the version is {0} now: read it again")]
+    Changed(Version),
     /// The change before could not be announced: the broker is away, or refuses.
     #[error("the change before this one has not been announced yet: try again")]
     Unannounced(#[source] anyhow::Error),
@@ -128,6 +131,23 @@ pub struct Writer {
     store: Arc<dyn ControlStore>,
     publisher: Publisher,
     topics: Topics,
+    expected: Option<Version>,
+}
+
+/// A page of a list: it may be empty, and is no end of the list.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// The entities.
+    pub entities: Vec<T>,
+    /// Where the next page begins; absent at the end.
+    pub next: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// The same page of something made from each.
+    pub fn map<U>(self, each: impl FnMut(T) -> U) -> Page<U> {
+        Page { entities: self.entities.into_iter().map(each).collect(), next: self.next }
+    }
 }
 
 /// Compare-and-sets that are tried before a write gives up.
@@ -136,7 +156,20 @@ const TRIES: usize = 8;
 impl Writer {
     /// Writes to this store, and publishes with this producer.
     pub fn new(store: Arc<dyn ControlStore>, publisher: Publisher, topics: Topics) -> Self {
-        Self { store, publisher, topics }
+        Self { store, publisher, topics, expected: None }
+    }
+
+    /// The same, but it changes and deletes only what has this version; without one, whatever version there is.
+    #[must_use]
+    pub fn expecting(&self, version: Option<Version>) -> Self {
+        Self { expected: version, ..self.clone() }
+    }
+
+    fn is_expected(&self, version: Version) -> Result<(), WriteError> {
+        match self.expected {
+            Some(expected) if expected != version => Err(WriteError::Changed(version)),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Reads an entity.
@@ -148,7 +181,7 @@ impl Writer {
         Ok(self.read(&entity).await?.filter(|found: &Document<T>| !found.deleted).map(|found| found.entity))
     }
 
-    /// Lists a project's entities of a kind by id.
+    /// Lists a project's entities of a kind by id. What can't be read is logged, counted and passed over.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -157,14 +190,17 @@ impl Writer {
         project: &ProjectId,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<T>, WriteError> {
+    ) -> Result<Page<T>, WriteError> {
         let listed = self.store.list(T::KIND, project, after, limit).await?;
+        let next = (listed.len() == limit).then(|| listed.last().map(|(id, _)| id.clone())).flatten();
         let mut entities = Vec::new();
-        for (_, stored) in listed {
-            let found: Document<T> = serde_json::from_slice(&stored.doc)?;
-            entities.extend((!found.deleted).then_some(found.entity));
+        for (id, stored) in listed {
+            match serde_json::from_slice::<Document<T>>(&stored.doc) {
+                Ok(found) => entities.extend((!found.deleted).then_some(found.entity)),
+                Err(error) => unreadable(T::KIND, &id, &error),
+            }
         }
-        Ok(entities)
+        Ok(Page { entities, next })
     }
 
     /// Writes a new entity, of version 1.
@@ -192,6 +228,7 @@ impl Writer {
     ) -> Result<T, E> {
         for _ in 0..TRIES {
             let before: T = self.get(project, id).await?.ok_or(WriteError::NotFound)?;
+            self.is_expected(before.version())?;
             let mut entity = before.clone();
             change(&mut entity)?;
             if entity == before {
@@ -216,6 +253,7 @@ impl Writer {
         for _ in 0..TRIES {
             let mut entity: T = self.get(project, id).await?.ok_or(WriteError::NotFound)?;
             let before = entity.version();
+            self.is_expected(before)?;
             self.announce_first(&entity).await?;
             entity.touch(before + 1, now());
             let document = Document { entity, deleted: true };
@@ -258,3 +296,12 @@ impl Writer {
         Ok(cas)
     }
 }
+
+/// Counts an entity of ours that can't be read. It stays as it is, for a release that reads it.
+fn unreadable(kind: Kind, id: &str, error: &serde_json::Error) {
+    metrics::counter!(UNREADABLE, "kind" => kind.name()).increment(1);
+    tracing::error!(kind = kind.name(), id, %error, "an entity can't be read");
+}
+
+/// Entities that were met and can't be read, by `kind`.
+pub const UNREADABLE: &str = "tributary_control_unreadable_total";

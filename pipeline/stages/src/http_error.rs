@@ -1,8 +1,10 @@
 //! The one form of HTTP errors (contract §5): `{"statusCode","message","timestamp","errorCode"}`.
 
+use std::time::Duration;
+
 use axum::{
     Json,
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
@@ -15,11 +17,12 @@ pub struct HttpError {
     status: StatusCode,
     code: &'static str,
     message: String,
+    retry_after: Option<Duration>,
 }
 
 impl HttpError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), retry_after: None }
     }
     /// 400: it can't be parsed.
     pub fn bad_request(message: impl Into<String>) -> Self {
@@ -42,6 +45,10 @@ impl HttpError {
     pub fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", message)
     }
+    /// 412: it is another version.
+    pub fn precondition_failed(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", message)
+    }
     /// 413: too large.
     pub fn too_large(message: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
@@ -50,9 +57,31 @@ impl HttpError {
     pub fn unprocessable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", message)
     }
+    /// 429: too many, or too much; again after `wait`.
+    pub fn too_many(message: impl Into<String>, wait: Duration) -> Self {
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
+        Self { retry_after: Some(wait), ..error }
+    }
     /// 503: ours; try again.
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
+        Self { retry_after: Some(Duration::from_secs(5)), ..error }
+    }
+    /// The same, of a field within another.
+    pub fn within(self, field: &str) -> Self {
+        Self { message: format!("{field}.{}", self.message), ..self }
+    }
+    /// The status, as a number.
+    pub fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
+    /// What is said: the field, and what was expected.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+    /// After which time to try again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
     /// The error's code, from a fixed set.
     pub fn code(&self) -> &'static str {
@@ -68,7 +97,13 @@ impl IntoResponse for HttpError {
             "timestamp": now(),
             "errorCode": self.code,
         });
-        (self.status, Json(body)).into_response()
+        let mut response = (self.status, Json(body)).into_response();
+        if let Some(wait) = self.retry_after {
+            // Whole seconds, and never 0: that would be no wait.
+            let seconds = wait.as_millis().div_ceil(1_000).max(1) as u64;
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
 }
 
@@ -76,6 +111,7 @@ impl From<WriteError> for HttpError {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::NotFound => Self::not_found("not found"),
+            WriteError::Changed(_) => Self::precondition_failed(error.to_string()),
             WriteError::Exists | WriteError::Contended => Self::conflict(error.to_string()),
             WriteError::Unannounced(_) => {
                 tracing::warn!(error = format!("{:#}", anyhow::Error::from(error)), "announcing");

@@ -115,7 +115,10 @@ pub(crate) fn start(
                 running.spawn(async move { named(stage, unify.run(stop).await) });
             }
             Stage::Deliver => {
-                let deliver = Deliver::build(config.deliver.clone(), cluster.clone(), stores, keys)?;
+                let mut settings = config.deliver.clone();
+                // A delivery to our own ingest would come back as an event, and be delivered again.
+                settings.dial.own.extend(config.control.public_url.parse().ok());
+                let deliver = Deliver::build(settings, cluster.clone(), stores, keys)?;
                 running.spawn(async move { named(stage, deliver.run(stop).await) });
             }
             Stage::Control => {

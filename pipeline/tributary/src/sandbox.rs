@@ -92,8 +92,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 fn config(brokers: &str, folder: &std::path::Path) -> Config {
     let mut config = Config::default();
-    let allowed =
-        dial::Config { allow: vec![ipnet::IpNet::from(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST))] };
+    let allow = vec![ipnet::IpNet::from(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST))];
+    let allowed = dial::Config { allow, ..dial::Config::default() };
     config.kafka = kafka::Config { brokers: brokers.to_owned(), ..kafka::Config::default() };
     config.store = store::Config::Embedded { path: folder.to_owned() };
     config.ingest.listen = INGEST;

@@ -25,6 +25,14 @@ pub fn secret_of(random: [u8; 32]) -> String {
     format!("{PREFIX}{}", STANDARD.encode(random))
 }
 
+/// Whether a secret signs in every scheme that it claims: `whsec_` is followed by the base64 of 24 to 64 bytes.
+pub fn signs_something(secret: &str) -> bool {
+    match secret.strip_prefix(PREFIX) {
+        Some(text) => STANDARD.decode(text).is_ok_and(|key| (24..=64).contains(&key.len())),
+        None => true,
+    }
+}
+
 /// The compat header: base64url without padding of HMAC-SHA256(secret as text, raw body).
 pub fn compat(secret: &str, body: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(digest(secret.as_bytes(), &[body]))

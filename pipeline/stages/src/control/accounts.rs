@@ -1,21 +1,24 @@
-//! Linked accounts, and the URLs of their providers' webhooks.
+//! Linked accounts.
 
 use std::collections::BTreeMap;
 
-use axum::{
-    Json,
-    extract::{Path, Query, State},
-    http::StatusCode,
-};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tributary_connectors::Connector;
 use tributary_schemas::{
-    entity::{Account, AccountStatus, NativeWebhook, Sealed},
-    id::{AccountId, ProviderId},
+    entity::{Account, AccountStatus, NativeWebhook, Version},
+    id::{AccountId, ProjectId},
+    time::Timestamp,
 };
 
-use super::api::{App, Body, Caller, Page, Paging, hash, new_id};
+use super::{
+    api::{App, Listed, hash, new_id},
+    bounds::{Change, Cursor, Known, Label, Moment, Name, PageSize, Set, Slug},
+    read::advice,
+    route::{Call, Done, Given, Id, Made, Route, Shown, delete, get, patch, post},
+    setup::{self, Setup},
+};
 use crate::{
     clock::now,
     entity::WriteError,
@@ -24,56 +27,104 @@ use crate::{
     store::Lookup,
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct New {
-    provider: String,
-    #[serde(default)]
-    label: Option<String>,
-    #[serde(default)]
-    origin_owner_id: Option<String>,
-    #[serde(default)]
-    origin_owner_name: Option<String>,
-    #[serde(default)]
-    origin_username: Option<String>,
-    /// Set-up fields, secret ones too; write-only.
-    #[serde(default)]
-    setup: BTreeMap<String, String>,
+pub(super) fn routes() -> Vec<Route> {
+    let setup =
+        json!({ "base_url": "https://erp.example.com", "database": "hris", "login": "api", "password": "…" });
+    vec![
+        post("/accounts", "Links an account", create)
+            .example(json!({ "provider": "tryton", "label": "Acme", "setup": setup })),
+        get("/accounts", "Lists accounts", list),
+        get("/accounts/{id}", "Shows an account", show),
+        patch("/accounts/{id}", "Changes an account; null clears", change)
+            .example(json!({ "label": "Acme Inc.", "origin_username": null })),
+        delete("/accounts/{id}", "Unlinks an account", unlink),
+    ]
 }
 
-pub(super) async fn create(
-    Caller(project): Caller,
-    State(app): State<App>,
-    Body(new): Body<New>,
-) -> Result<(StatusCode, Json<Value>), HttpError> {
-    let connector = app
-        .catalog
-        .get(&new.provider)
-        .ok_or_else(|| HttpError::unprocessable(format!("provider: no connector `{}`", new.provider)))?;
-    let provider: ProviderId =
-        new.provider.parse().map_err(|_| HttpError::unprocessable("provider: no name"))?;
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct New {
+    provider: Slug,
+    label: Option<Label>,
+    origin_owner_id: Option<Name>,
+    origin_owner_name: Option<Label>,
+    origin_username: Option<Label>,
+    /// Set-up fields, secret ones too; write-only.
+    #[serde(default)]
+    setup: setup::Given,
+}
+
+/// An account.
+#[derive(Serialize, JsonSchema)]
+struct AccountShown {
+    id: String,
+    project_id: String,
+    provider: String,
+    provider_name: Option<String>,
+    #[schemars(with = "Known<AccountStatus>")]
+    status: AccountStatus,
+    status_reasons: Vec<String>,
+    label: Option<String>,
+    origin_owner_id: Option<String>,
+    origin_owner_name: Option<String>,
+    origin_username: Option<String>,
+    /// The set-up fields that are no secrets.
+    setup_information: BTreeMap<String, String>,
+    /// Grows with each change; `If-Match` takes it.
+    version: Version,
+    #[schemars(with = "Moment")]
+    created_at: Timestamp,
+    #[schemars(with = "Moment")]
+    updated_at: Timestamp,
+}
+
+async fn create(call: Call<(), (), Given<New>>) -> Result<Made<AccountShown>, HttpError> {
+    let (app, project, new) = (&call.app, &call.caller.project, &call.body.0);
+    let connector = connector(app, &new.provider)?;
+    let setup = Setup::new(connector, &new.setup)?;
+    let account = linked(app, project, connector, new, setup)?;
+    // First the URL, then the account: a provider's ping can come at once.
+    let index = &account.native.token_hash;
+    app.stores.control.index(Lookup::Token, index, project, account.id.as_str()).await?;
+    let account = call.writer().create(account).await?;
+    Ok(Made(shown(app, account)))
+}
+
+fn connector<'a>(app: &'a App, provider: &Slug) -> Result<&'a Connector, HttpError> {
+    app.catalog.get(provider.as_str()).ok_or_else(|| {
+        let known: Vec<String> = app.catalog.iter().map(|it| it.name().to_owned()).collect();
+        HttpError::unprocessable(format!(
+            "provider: no such connector: {}",
+            advice(provider.as_str(), &known)
+        ))
+    })
+}
+
+fn linked(
+    app: &App,
+    project: &ProjectId,
+    connector: &Connector,
+    new: &New,
+    setup: Setup,
+) -> Result<Account, HttpError> {
     let id: AccountId = new_id().parse().map_err(|_| anyhow::anyhow!("a new id"))?;
-    let (setup, credentials) = divided(connector, new.setup)?;
-    required(connector, &setup, &credentials)?;
     let token = hex::encode(Secret::random(24).expose());
     let secret = hex::encode(Secret::random(24).expose());
     let at = now();
     let seal = |field: Field, secret: Secret| app.keys.seal(&field.of(&id), &secret);
-    let account = Account {
+    let credentials = serde_json::to_vec(&setup.secret).map_err(anyhow::Error::from)?;
+    Ok(Account {
         project: project.clone(),
         version: 0,
-        provider,
+        provider: connector.name().parse().map_err(|_| anyhow::anyhow!("a connector's name"))?,
         status: AccountStatus::Active,
         status_reasons: Vec::new(),
-        label: new.label,
-        origin_owner_id: new.origin_owner_id,
-        origin_owner_name: new.origin_owner_name,
-        origin_username: new.origin_username,
-        setup,
-        credentials: seal(
-            Field::Credentials,
-            Secret::new(serde_json::to_vec(&credentials).map_err(anyhow::Error::from)?),
-        )?,
+        label: new.label.as_ref().map(text),
+        origin_owner_id: new.origin_owner_id.as_ref().map(text),
+        origin_owner_name: new.origin_owner_name.as_ref().map(text),
+        origin_username: new.origin_username.as_ref().map(text),
+        setup: setup.open,
+        credentials: seal(Field::Credentials, Secret::new(credentials))?,
         hash_key: seal(Field::HashKey, Secret::random(32))?,
         native: NativeWebhook {
             token_hash: hash(&token),
@@ -84,117 +135,97 @@ pub(super) async fn create(
         created_at: at,
         updated_at: at,
         id,
-    };
-    // First the URL, then the account: a provider's ping can come at once.
-    app.stores
-        .control
-        .index(Lookup::Token, &account.native.token_hash, &project, account.id.as_str())
-        .await?;
-    let account = app.writer.create(account).await?;
-    Ok((StatusCode::CREATED, Json(shown(&app, &account))))
+    })
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct Filter {
-    provider: Option<String>,
-    origin_owner_id: Option<String>,
-    status: Option<AccountStatus>,
+fn text<const LEAST: usize, const MOST: usize>(text: &super::bounds::Text<LEAST, MOST>) -> String {
+    text.as_str().to_owned()
 }
 
-pub(super) async fn list(
-    Caller(project): Caller,
-    State(app): State<App>,
-    Query(paging): Query<Paging>,
-    Query(filter): Query<Filter>,
-) -> Result<Json<Page<Value>>, HttpError> {
-    let size = paging.size()?;
-    let mut after = paging.next.clone();
-    let mut data = Vec::new();
-    loop {
-        let found: Vec<Account> = app.writer.list(&project, after.as_deref(), 100).await?;
-        let Some(last) = found.last() else { return Ok(Json(Page { data, next: None })) };
-        after = Some(last.id.to_string());
-        for account in found {
-            let wanted = filter.provider.as_ref().is_none_or(|it| it == account.provider.as_str())
-                && filter
-                    .origin_owner_id
-                    .as_ref()
-                    .is_none_or(|it| Some(it) == account.origin_owner_id.as_ref())
-                && filter.status.is_none_or(|it| it == account.status);
-            if wanted {
-                data.push(shown(&app, &account));
-            }
-            if data.len() == size {
-                return Ok(Json(Page { data, next: Some(account.id.to_string()) }));
-            }
-        }
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Filter {
+    page_size: Option<PageSize>,
+    next: Option<Cursor>,
+    provider: Option<Slug>,
+    origin_owner_id: Option<Name>,
+    status: Option<Known<AccountStatus>>,
+}
+
+impl Filter {
+    fn selects(&self, account: &Account) -> bool {
+        let owner = account.origin_owner_id.as_deref();
+        self.provider.as_ref().is_none_or(|it| it.as_str() == account.provider.as_str())
+            && self.origin_owner_id.as_ref().is_none_or(|it| Some(it.as_str()) == owner)
+            && self.status.as_ref().is_none_or(|it| it.0 == account.status)
     }
 }
 
-pub(super) async fn find(app: &App, caller: &Caller, id: &str) -> Result<Account, HttpError> {
-    Ok(app.writer.get(&caller.0, id).await?.ok_or(WriteError::NotFound)?)
-}
+/// Accounts that a list looks at, at most, for one page: what a filter leaves out costs reading too.
+const LOOKED_AT: usize = 1_000;
 
-pub(super) async fn show(
-    caller: Caller,
-    State(app): State<App>,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, HttpError> {
-    Ok(Json(shown(&app, &find(&app, &caller, &id).await?)))
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Change {
-    status: Option<AccountStatus>,
-    label: Option<String>,
-    origin_owner_id: Option<String>,
-    origin_owner_name: Option<String>,
-    origin_username: Option<String>,
-    setup: Option<BTreeMap<String, String>>,
-}
-
-pub(super) async fn patch(
-    caller: Caller,
-    State(app): State<App>,
-    Path(id): Path<String>,
-    Body(change): Body<Change>,
-) -> Result<Json<Value>, HttpError> {
-    let before = find(&app, &caller, &id).await?;
-    let connector =
-        app.catalog.get(before.provider.as_str()).ok_or_else(|| anyhow::anyhow!("a connector is gone"))?;
-    let apply = |account: &mut Account| {
-        let set = |to: &mut Option<String>, value: &Option<String>| {
-            if value.is_some() {
-                to.clone_from(value);
+async fn list(call: Call<(), Filter>) -> Result<Shown<Listed<AccountShown>>, HttpError> {
+    let (project, filter) = (&call.caller.project, &call.query);
+    let size = filter.page_size.map_or(25, |size| size.get() as usize);
+    let mut after = filter.next.as_ref().map(|next| next.as_str().to_owned());
+    let mut data = Vec::new();
+    for _ in 0..LOOKED_AT / 100 {
+        let page = call.writer().list::<Account>(project, after.as_deref(), 100).await?;
+        for account in page.entities {
+            let id = account.id.to_string();
+            if filter.selects(&account) {
+                data.push(shown(&call.app, account));
             }
-        };
-        set(&mut account.label, &change.label);
-        set(&mut account.origin_owner_id, &change.origin_owner_id);
-        set(&mut account.origin_owner_name, &change.origin_owner_name);
-        set(&mut account.origin_username, &change.origin_username);
-        if let Some(setup) = &change.setup {
-            let (open, secret) = divided(connector, setup.clone())?;
-            account.setup.extend(open);
-            if !secret.is_empty() {
-                let context = Field::Credentials.of(&account.id);
-                let held = app.keys.open(&context, &account.credentials)?;
-                let mut credentials: BTreeMap<String, String> =
-                    serde_json::from_slice(held.expose()).map_err(anyhow::Error::from)?;
-                let unchanged = secret.iter().all(|(name, value)| credentials.get(name) == Some(value));
-                if !unchanged {
-                    credentials.extend(secret);
-                    let bytes = serde_json::to_vec(&credentials).map_err(anyhow::Error::from)?;
-                    account.credentials = app.keys.seal(&context, &Secret::new(bytes))?;
-                    // New credentials are given a chance.
-                    if account.status == AccountStatus::Error {
-                        account.status = AccountStatus::Active;
-                        account.status_reasons.clear();
-                    }
-                }
+            if data.len() == size {
+                return Ok(Shown(Listed { data, next: Some(id) }));
             }
         }
-        if let Some(status) = change.status
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok(Shown(Listed { data, next: after }))
+}
+
+/// One of the caller's accounts.
+pub(super) async fn find(app: &App, project: &ProjectId, id: &str) -> Result<Account, HttpError> {
+    Ok(app.writer.get(project, id).await?.ok_or(WriteError::NotFound)?)
+}
+
+async fn show(call: Call<Id>) -> Result<Shown<AccountShown>, HttpError> {
+    let account = find(&call.app, &call.caller.project, &call.path.0).await?;
+    Ok(Shown(shown(&call.app, account)))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Changes {
+    #[serde(default)]
+    status: Set<Known<AccountStatus>>,
+    #[serde(default)]
+    label: Change<Label>,
+    #[serde(default)]
+    origin_owner_id: Change<Name>,
+    #[serde(default)]
+    origin_owner_name: Change<Label>,
+    #[serde(default)]
+    origin_username: Change<Label>,
+    #[serde(default)]
+    setup: Set<setup::Given>,
+}
+
+async fn change(call: Call<Id, (), Given<Changes>>) -> Result<Shown<AccountShown>, HttpError> {
+    let (app, changes) = (&call.app, &call.body.0);
+    let apply = |account: &mut Account| {
+        changes.label.apply(&mut account.label, text);
+        changes.origin_owner_id.apply(&mut account.origin_owner_id, text);
+        changes.origin_owner_name.apply(&mut account.origin_owner_name, text);
+        changes.origin_username.apply(&mut account.origin_username, text);
+        if let Some(given) = &changes.setup.0 {
+            set_up(app, account, given)?;
+        }
+        if let Some(Known(status)) = changes.status.0
             && status != account.status
         {
             account.status = status;
@@ -202,122 +233,53 @@ pub(super) async fn patch(
         }
         Ok::<_, HttpError>(())
     };
-    let account = app.writer.update(&caller.0, &id, apply).await?;
-    Ok(Json(shown(&app, &account)))
+    let account = call.writer().update(&call.caller.project, &call.path.0, apply).await?;
+    Ok(Shown(shown(app, account)))
 }
 
-pub(super) async fn delete(
-    Caller(project): Caller,
-    State(app): State<App>,
-    Path(id): Path<String>,
-) -> Result<StatusCode, HttpError> {
-    let account: Account = app.writer.delete(&project, &id).await?;
-    app.stores.control.unindex(Lookup::Token, &account.native.token_hash).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-pub(super) async fn native(
-    caller: Caller,
-    State(app): State<App>,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, HttpError> {
-    let account = find(&app, &caller, &id).await?;
-    native_shown(&app, &account)
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NativeSecret {
-    secret: String,
-}
-
-/// Where the provider issues the secret.
-pub(super) async fn put_native(
-    caller: Caller,
-    State(app): State<App>,
-    Path(id): Path<String>,
-    Body(new): Body<NativeSecret>,
-) -> Result<Json<Value>, HttpError> {
-    if new.secret.is_empty() {
-        return Err(HttpError::unprocessable("secret: expected the provider's secret"));
-    }
-    let apply = |account: &mut Account| {
-        account.native.secrets = vec![sealed_secret(&app, &account.id, new.secret.clone())?];
-        Ok::<_, HttpError>(())
-    };
-    let account = app.writer.update(&caller.0, &id, apply).await?;
-    native_shown(&app, &account)
-}
-
-/// A new secret beside the last one: requests signed with either are believed until the next rotation.
-pub(super) async fn rotate_native(
-    caller: Caller,
-    State(app): State<App>,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, HttpError> {
-    let secret = hex::encode(Secret::random(24).expose());
-    let apply = |account: &mut Account| {
-        account.native.secrets.insert(0, sealed_secret(&app, &account.id, secret.clone())?);
-        account.native.secrets.truncate(2);
-        Ok::<_, HttpError>(())
-    };
-    let account = app.writer.update(&caller.0, &id, apply).await?;
-    native_shown(&app, &account)
-}
-
-fn sealed_secret(app: &App, account: &AccountId, secret: String) -> Result<Sealed, HttpError> {
-    Ok(app.keys.seal(&Field::NativeSecret.of(account), &Secret::new(secret))?)
-}
-
-fn native_shown(app: &App, account: &Account) -> Result<Json<Value>, HttpError> {
-    let native = app
-        .catalog
-        .get(account.provider.as_str())
-        .and_then(Connector::native)
-        .ok_or_else(|| HttpError::not_found("this provider has no webhooks: it is polled"))?;
-    let open = |field: Field, sealed: &Sealed| app.keys.open(&field.of(&account.id), sealed);
-    let token = open(Field::NativeToken, &account.native.token)?;
-    let url = format!("{}/native/{}/{}", app.public_url, account.provider, token.expose_text()?);
-    let secret =
-        account.native.secrets.first().map(|secret| open(Field::NativeSecret, secret)).transpose()?;
-    let secret = secret.as_ref().map(Secret::expose_text).transpose()?.unwrap_or_default();
-    Ok(Json(json!({ "url": url, "secret": secret, "instructions": native.instructions(&url, secret) })))
-}
-
-type Fields = BTreeMap<String, String>;
-
-/// Set-up fields, the open ones and the secret ones.
-fn divided(connector: &Connector, given: Fields) -> Result<(Fields, Fields), HttpError> {
-    let (mut open, mut secret) = (Fields::new(), Fields::new());
-    for (name, value) in given {
-        let field = connector.setup_fields().iter().find(|field| field.name == name).ok_or_else(|| {
-            let names: Vec<&str> = connector.setup_fields().iter().map(|field| field.name.as_str()).collect();
-            HttpError::unprocessable(format!("setup.{name}: expected one of {}", names.join(", ")))
-        })?;
-        if field.secret { &mut secret } else { &mut open }.insert(name, value);
-    }
-    Ok((open, secret))
-}
-
-fn required(connector: &Connector, open: &Fields, secret: &Fields) -> Result<(), HttpError> {
-    let missing = connector.setup_fields().iter().find(|field| {
-        !field.optional && !open.contains_key(&field.name) && !secret.contains_key(&field.name)
-    });
-    match missing {
-        Some(field) => {
-            Err(HttpError::unprocessable(format!("setup.{}: {} is required", field.name, field.label)))
+/// Credentials that stay the same are not sealed anew: that would be a change.
+fn set_up(app: &App, account: &mut Account, given: &setup::Given) -> Result<(), HttpError> {
+    let connector =
+        app.catalog.get(account.provider.as_str()).ok_or_else(|| anyhow::anyhow!("a connector is gone"))?;
+    let context = Field::Credentials.of(&account.id);
+    let held = app.keys.open(&context, &account.credentials)?;
+    let secret: setup::Fields = serde_json::from_slice(held.expose()).map_err(anyhow::Error::from)?;
+    let before = Setup { open: account.setup.clone(), secret };
+    let after = before.changed(connector, given)?;
+    if after.secret != before.secret {
+        let bytes = serde_json::to_vec(&after.secret).map_err(anyhow::Error::from)?;
+        account.credentials = app.keys.seal(&context, &Secret::new(bytes))?;
+        // New credentials are given a chance.
+        if account.status == AccountStatus::Error {
+            account.status = AccountStatus::Active;
+            account.status_reasons.clear();
         }
-        None => Ok(()),
     }
+    account.setup = after.open;
+    Ok(())
 }
 
-fn shown(app: &App, account: &Account) -> Value {
-    let title = app.catalog.get(account.provider.as_str()).map(Connector::title);
-    json!({
-        "id": account.id, "project_id": account.project, "provider": account.provider, "provider_name": title,
-        "status": account.status, "status_reasons": account.status_reasons, "label": account.label,
-        "origin_owner_id": account.origin_owner_id, "origin_owner_name": account.origin_owner_name,
-        "origin_username": account.origin_username, "setup_information": account.setup, "version": account.version,
-        "created_at": account.created_at, "updated_at": account.updated_at,
-    })
+async fn unlink(call: Call<Id>) -> Result<Done, HttpError> {
+    let account: Account = call.writer().delete(&call.caller.project, &call.path.0).await?;
+    call.app.stores.control.unindex(Lookup::Token, &account.native.token_hash).await?;
+    Ok(Done)
+}
+
+fn shown(app: &App, account: Account) -> AccountShown {
+    AccountShown {
+        provider_name: app.catalog.get(account.provider.as_str()).map(|it| it.title().to_owned()),
+        id: account.id.to_string(),
+        project_id: account.project.to_string(),
+        provider: account.provider.to_string(),
+        status: account.status,
+        status_reasons: account.status_reasons,
+        label: account.label,
+        origin_owner_id: account.origin_owner_id,
+        origin_owner_name: account.origin_owner_name,
+        origin_username: account.origin_username,
+        setup_information: account.setup,
+        version: account.version,
+        created_at: account.created_at,
+        updated_at: account.updated_at,
+    }
 }

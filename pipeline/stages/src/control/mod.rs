@@ -2,13 +2,23 @@
 
 mod accounts;
 mod api;
+mod bounds;
+mod caller;
 mod connectors;
+mod deliveries;
+mod idempotency;
+mod keys;
 pub mod metrics;
+mod native;
+mod openapi;
 mod projects;
+mod read;
+mod route;
 mod schedules;
+mod setup;
 mod webhooks;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -33,6 +43,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What providers reach ingest by: the beginning of the URLs shown to people.
     pub public_url: String,
+    /// Requests a minute that a project may make: more are 429.
+    pub requests_per_minute: NonZeroU32,
     /// Which addresses webhooks may have beside global ones.
     pub dial: dial::Config,
 }
@@ -42,6 +54,7 @@ impl Default for Config {
         Self {
             listen: ([127, 0, 0, 1], 8081).into(),
             public_url: "http://127.0.0.1:8080".into(),
+            requests_per_minute: NonZeroU32::new(600).unwrap_or(NonZeroU32::MIN),
             dial: dial::Config::default(),
         }
     }
@@ -63,6 +76,11 @@ struct Shared {
     topics: tributary_schemas::topic::Topics,
     catalog: Catalog,
     keys: Arc<KeyRing>,
+    gate: caller::Gate,
+    uses: keys::Uses,
+    /// The header that deliveries are signed in.
+    signature_header: String,
+    document: serde_json::Value,
 }
 
 impl Control {
@@ -75,16 +93,31 @@ impl Control {
         cluster: &Cluster,
         stores: Stores,
         catalog: Catalog,
-        keys: Arc<KeyRing>,
+        keys_ring: Arc<KeyRing>,
     ) -> anyhow::Result<Self> {
         metrics::describe();
         let publisher = Publisher::new(cluster, "control")?;
         let topics = cluster.topics().clone();
         let writer = Writer::new(stores.control.clone(), publisher.clone(), topics.clone());
-        let allowed = Allowed { networks: config.dial.allow.clone() };
         let public_url = config.public_url.trim_end_matches('/').to_owned();
-        let shared =
-            Arc::new(Shared { public_url, allowed, stores, writer, publisher, topics, catalog, keys });
+        let own = url::Url::parse(&public_url)
+            .with_context(|| format!("control.public_url: `{public_url}` is no absolute URL"))?;
+        let mut allowed = config.dial.allowed();
+        allowed.own.push(own);
+        let shared = Arc::new(Shared {
+            public_url,
+            allowed,
+            stores,
+            writer,
+            publisher,
+            topics,
+            catalog,
+            keys: keys_ring,
+            gate: caller::Gate::new(config.requests_per_minute),
+            uses: keys::Uses::default(),
+            signature_header: "x-stackone-signature".into(),
+            document: api::described(),
+        });
         Ok(Self { config, shared })
     }
 

@@ -1,22 +1,39 @@
-//! Projects: settings, topic wishes, and the first one of a deployment.
+//! A project: its settings, topic wishes, and the first one of a deployment.
 
-use axum::{Json, extract::State};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tributary_schemas::{
-    entity::{Project, TopicWish},
+    entity::{Project, TopicWish, Version},
     id::ProjectId,
     observation::NativePayload,
+    resource::EventPattern,
+    time::Timestamp,
 };
 
-use super::api::{App, Body, Caller, hash, new_id};
+use super::{
+    api::{App, new_id},
+    bounds::{Known, List, Moment, Name, Patterns, Providers, Set, Slug, Text},
+    keys,
+    route::{Call, Given, Route, Shown, get, patch, put},
+};
 use crate::{
     clock::now,
-    entity::{ApiKey, WriteError, Writer},
+    entity::{WriteError, Writer},
     http_error::HttpError,
-    secret::Secret,
-    store::{ControlStore, Lookup},
+    store::ControlStore,
 };
+
+pub(super) fn routes() -> Vec<Route> {
+    let wish = json!({ "events": ["hris_*"], "providers": ["tryton"] });
+    vec![
+        get("/project", "Shows the project", show),
+        patch("/project", "Changes the project's settings", change).example(json!({ "name": "Acme" })),
+        get("/topics", "Shows which events the project wants on its topics without any webhook", topics),
+        put("/topics", "Sets which events the project wants on its topics", put_topics)
+            .example(json!({ "topics": [wish] })),
+    ]
+}
 
 /// A new project and its first API key, which is shown this once.
 #[derive(Debug)]
@@ -50,18 +67,7 @@ pub async fn create_project(
         updated_at: at,
     };
     let project = writer.create(project).await?;
-    let api_key = format!("tr_live_{}", hex::encode(Secret::random(32).expose()));
-    let key = ApiKey {
-        id: new_id(),
-        project: id.clone(),
-        version: 0,
-        name: "first".into(),
-        hash: hash(&api_key),
-        created_at: at,
-        updated_at: at,
-    };
-    let key = writer.create(key).await?;
-    store.index(Lookup::ApiKey, &key.hash, &id, &key.id).await?;
+    let (_, api_key) = keys::make(writer, store, &id, "first").await?;
     Ok(NewProject { project, api_key })
 }
 
@@ -69,71 +75,125 @@ pub(super) async fn project(app: &App, id: &ProjectId) -> Result<Project, HttpEr
     Ok(app.writer.get(id, id.as_str()).await?.ok_or(WriteError::NotFound)?)
 }
 
-pub(super) async fn show(Caller(id): Caller, State(app): State<App>) -> Result<Json<Value>, HttpError> {
-    Ok(Json(shown(&project(&app, &id).await?)))
+/// A project's settings.
+#[derive(Serialize, JsonSchema)]
+struct ProjectShown {
+    id: String,
+    name: String,
+    #[schemars(with = "Known<NativePayload>")]
+    native_payload: NativePayload,
+    id_prefix: String,
+    version: Version,
+    #[schemars(with = "Moment")]
+    created_at: Timestamp,
+    #[schemars(with = "Moment")]
+    updated_at: Timestamp,
 }
 
-fn shown(project: &Project) -> Value {
-    json!({
-        "id": project.id, "name": project.name, "native_payload": project.native_payload,
-        "id_prefix": project.id_prefix, "created_at": project.created_at, "updated_at": project.updated_at,
-    })
+async fn show(call: Call) -> Result<Shown<ProjectShown>, HttpError> {
+    Ok(Shown(shown(project(&call.app, &call.caller.project).await?)))
 }
 
-#[derive(Debug, Deserialize)]
+fn shown(project: Project) -> ProjectShown {
+    ProjectShown {
+        id: project.id.to_string(),
+        name: project.name,
+        native_payload: project.native_payload,
+        id_prefix: project.id_prefix,
+        version: project.version,
+        created_at: project.created_at,
+        updated_at: project.updated_at,
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Change {
-    name: Option<String>,
-    native_payload: Option<NativePayload>,
-    id_prefix: Option<String>,
+struct Changes {
+    #[serde(default)]
+    name: Set<Name>,
+    #[serde(default)]
+    native_payload: Set<Known<NativePayload>>,
+    #[serde(default)]
+    id_prefix: Set<Text<0, 16>>,
 }
 
-pub(super) async fn patch(
-    Caller(id): Caller,
-    State(app): State<App>,
-    Body(change): Body<Change>,
-) -> Result<Json<Value>, HttpError> {
-    if let Some(prefix) = &change.id_prefix
-        && (prefix.len() > 16 || prefix.contains(':') || !(prefix.is_empty() || prefix.ends_with('!')))
+async fn change(call: Call<(), (), Given<Changes>>) -> Result<Shown<ProjectShown>, HttpError> {
+    let changes = &call.body.0;
+    if let Some(prefix) = changes.id_prefix.0.as_ref().map(Text::as_str)
+        && (prefix.contains(':') || !(prefix.is_empty() || prefix.ends_with('!')))
     {
         return Err(HttpError::unprocessable(
             "id_prefix: expected at most 16 characters, no `:`, and `!` at the end",
         ));
     }
     let apply = |project: &mut Project| {
-        if let Some(name) = &change.name {
-            project.name.clone_from(name);
+        if let Some(name) = &changes.name.0 {
+            project.name = name.as_str().to_owned();
         }
-        if let Some(payload) = change.native_payload {
-            project.native_payload = payload;
+        if let Some(payload) = &changes.native_payload.0 {
+            project.native_payload = payload.0;
         }
-        if let Some(prefix) = &change.id_prefix {
-            project.id_prefix.clone_from(prefix);
+        if let Some(prefix) = &changes.id_prefix.0 {
+            project.id_prefix = prefix.as_str().to_owned();
         }
         Ok::<_, HttpError>(())
     };
-    Ok(Json(shown(&app.writer.update(&id, id.as_str(), apply).await?)))
+    let id = &call.caller.project;
+    Ok(Shown(shown(call.writer().update(id, id.as_str(), apply).await?)))
 }
 
-#[derive(Debug, Deserialize)]
+/// Which events a project wants on its topics.
+#[derive(Serialize, JsonSchema)]
+struct WishesShown {
+    topics: Vec<WishShown>,
+}
+
+/// Events of some providers, or of all.
+#[derive(Serialize, JsonSchema)]
+struct WishShown {
+    #[schemars(with = "Vec<Known<EventPattern>>")]
+    events: Vec<EventPattern>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    providers: Option<Vec<String>>,
+}
+
+fn wishes_shown(project: &Project) -> WishesShown {
+    let shown = |wish: &TopicWish| WishShown {
+        events: wish.events.clone(),
+        providers: wish.providers.as_ref().map(|it| it.iter().map(ToString::to_string).collect()),
+    };
+    WishesShown { topics: project.topics.iter().map(shown).collect() }
+}
+
+async fn topics(call: Call) -> Result<Shown<WishesShown>, HttpError> {
+    Ok(Shown(wishes_shown(&project(&call.app, &call.caller.project).await?)))
+}
+
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wishes {
-    topics: Vec<TopicWish>,
+struct Wishes {
+    topics: List<Wish, 0, 100>,
 }
 
-pub(super) async fn topics(Caller(id): Caller, State(app): State<App>) -> Result<Json<Value>, HttpError> {
-    Ok(Json(json!({ "topics": project(&app, &id).await?.topics })))
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Wish {
+    events: Patterns,
+    /// Absent means all.
+    providers: Option<Providers>,
 }
 
-pub(super) async fn put_topics(
-    Caller(id): Caller,
-    State(app): State<App>,
-    Body(wishes): Body<Wishes>,
-) -> Result<Json<Value>, HttpError> {
+async fn put_topics(call: Call<(), (), Given<Wishes>>) -> Result<Shown<WishesShown>, HttpError> {
+    let wish = |wish: &Wish| TopicWish {
+        events: wish.events.as_slice().iter().map(|it| it.0.clone()).collect(),
+        providers: wish.providers.as_ref().map(|it| it.as_slice().iter().filter_map(Slug::id).collect()),
+    };
+    let wishes: Vec<TopicWish> = call.body.0.topics.as_slice().iter().map(wish).collect();
     let apply = |project: &mut Project| {
-        project.topics.clone_from(&wishes.topics);
+        project.topics.clone_from(&wishes);
         Ok::<_, HttpError>(())
     };
-    let project = app.writer.update(&id, id.as_str(), apply).await?;
-    Ok(Json(json!({ "topics": project.topics })))
+    let id = &call.caller.project;
+    let project = call.writer().update(id, id.as_str(), apply).await?;
+    Ok(Shown(wishes_shown(&project)))
 }

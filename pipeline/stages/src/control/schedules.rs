@@ -1,14 +1,8 @@
 //! How often accounts are polled, and runs that people ask for.
 
-use std::time::Duration;
-
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tributary_connectors::Connector;
 use tributary_core::poll::cadence::PollState;
 use tributary_schemas::{
@@ -16,136 +10,193 @@ use tributary_schemas::{
     entity::{Account, Project, Schedule, ScheduleDefault},
     observation::{Ask, Trigger, TriggerReason},
     resource::Resource,
+    time::Timestamp,
 };
 
 use super::{
     accounts::find,
-    api::{App, Body, Caller},
+    api::{App, Listed},
+    bounds::{FullIntervalSeconds, IntervalSeconds, Known, LONGEST_SECONDS, List, Moment, Slug, Text},
     projects::project,
+    read::advice,
+    route::{Accepted, Call, Given, Id, Ids, Route, Shown, get, post, put},
 };
 use crate::{clock::now, http_error::HttpError, kafka::Outgoing};
+
+pub(super) fn routes() -> Vec<Route> {
+    let hourly = json!({ "interval": 3_600, "full_interval": 86_400 });
+    let default = json!({ "provider": "tryton", "resource": "hris_employees", "interval": 3_600 });
+    vec![
+        get("/accounts/{id}/schedules", "Lists how an account is polled", list),
+        get("/accounts/{id}/schedules/{resource}", "Shows how a resource of an account is polled", show),
+        put("/accounts/{id}/schedules/{resource}", "Sets how a resource of an account is polled", replace)
+            .example(hourly),
+        post("/accounts/{id}/schedules/{resource}/run", "Polls now", run),
+        post("/accounts/{id}/schedules/{resource}/resync", "Announces every record as created again", resync),
+        post(
+            "/accounts/{id}/schedules/{resource}/release",
+            "Confirms doubtful absences with a full scan now",
+            release,
+        ),
+        get("/schedules", "Shows a project's defaults", defaults),
+        put("/schedules", "Sets a project's defaults", put_defaults)
+            .example(json!({ "schedules": [default] })),
+    ]
+}
 
 fn connector<'a>(app: &'a App, account: &Account) -> Result<&'a Connector, HttpError> {
     Ok(app.catalog.get(account.provider.as_str()).ok_or_else(|| anyhow::anyhow!("a connector is gone"))?)
 }
 
 fn resource(connector: &Connector, name: &str) -> Result<Resource, HttpError> {
-    let resource: Resource = name.parse().map_err(|error| HttpError::not_found(format!("{error}")))?;
-    match connector.polled(resource) {
-        Some(_) => Ok(resource),
-        None => Err(HttpError::not_found(format!("{resource} of {} is not polled", connector.name()))),
-    }
+    let polled = name.parse().ok().filter(|resource| connector.polled(*resource).is_some());
+    polled.ok_or_else(|| {
+        let known: Vec<String> = connector.polled_resources().map(|(it, _)| it.name().to_owned()).collect();
+        HttpError::not_found(format!(
+            "no such polled resource of {}: {}",
+            connector.name(),
+            advice(name, &known)
+        ))
+    })
 }
 
-pub(super) async fn list(
-    caller: Caller,
-    State(app): State<App>,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, HttpError> {
-    let account = find(&app, &caller, &id).await?;
+/// How a resource of an account is polled, and how the last runs went.
+#[derive(Serialize, JsonSchema)]
+struct ScheduleShown {
+    #[schemars(with = "Known<Resource>")]
+    resource: Resource,
+    /// Seconds; null: the next wider default.
+    interval: Option<u64>,
+    /// Seconds; null: the next wider default.
+    full_interval: Option<u64>,
+    #[schemars(with = "Option<Moment>")]
+    last_run_at: Option<Timestamp>,
+    #[schemars(with = "Option<Moment>")]
+    last_full_scan_at: Option<Timestamp>,
+    records_known: Option<u64>,
+    /// How the last run ended, if any has.
+    outcome: Option<OutcomeShown>,
+    failures: u32,
+}
+
+/// How runs end, since when, how often, and what to do.
+#[derive(Serialize, JsonSchema)]
+struct OutcomeShown {
+    name: &'static str,
+    #[schemars(with = "Moment")]
+    since: Timestamp,
+    times: u64,
+    words: Option<String>,
+    next_step: Option<&'static str>,
+}
+
+async fn list(call: Call<Id>) -> Result<Shown<Listed<ScheduleShown>>, HttpError> {
+    let account = find(&call.app, &call.caller.project, &call.path.0).await?;
     let mut data = Vec::new();
-    for (resource, _) in connector(&app, &account)?.polled_resources() {
-        data.push(shown(&app, &account, resource).await?);
+    for (resource, _) in connector(&call.app, &account)?.polled_resources() {
+        data.push(shown(&call.app, &account, resource).await?);
     }
-    Ok(Json(json!({ "data": data, "next": null })))
+    Ok(Shown(Listed { data, next: None }))
 }
 
-pub(super) async fn show(
-    caller: Caller,
-    State(app): State<App>,
-    Path((id, name)): Path<(String, String)>,
-) -> Result<Json<Value>, HttpError> {
-    let account = find(&app, &caller, &id).await?;
-    let resource = resource(connector(&app, &account)?, &name)?;
-    Ok(Json(shown(&app, &account, resource).await?))
+async fn show(call: Call<Ids>) -> Result<Shown<ScheduleShown>, HttpError> {
+    let Ids(id, name) = &call.path;
+    let account = find(&call.app, &call.caller.project, id).await?;
+    let resource = resource(connector(&call.app, &account)?, name)?;
+    Ok(Shown(shown(&call.app, &account, resource).await?))
 }
 
-async fn shown(app: &App, account: &Account, resource: Resource) -> Result<Value, HttpError> {
+async fn shown(app: &App, account: &Account, resource: Resource) -> Result<ScheduleShown, HttpError> {
     let stored = app.stores.control.poll_state(&account.id, resource).await?;
     let state: Option<PollState> =
         stored.map(|stored| serde_json::from_slice(&stored.doc)).transpose().map_err(anyhow::Error::from)?;
     let schedule = account.schedules.get(&resource).copied().unwrap_or_default();
     let last = state.as_ref().and_then(|state| state.last);
     let full = state.as_ref().and_then(|state| state.full);
-    Ok(json!({
-        "resource": resource,
-        "interval": schedule.interval.map(|it| it.as_secs()),
-        "full_interval": schedule.full_interval.map(|it| it.as_secs()),
-        "last_run_at": last.map(|it| it.begun_at),
-        "last_full_scan_at": full.map(|it| it.begun_at),
-        "records_known": full.map(|it| it.records),
-        "outcome": state.as_ref().and_then(|state| state.standing.as_ref()).map(|it| json!({
-            "name": it.outcome.name(), "since": it.since, "times": it.times, "words": it.words,
-            "next_step": it.outcome.next_step(),
-        })),
-        "failures": state.as_ref().map_or(0, |state| state.failures),
-    }))
+    Ok(ScheduleShown {
+        resource,
+        interval: schedule.interval.map(|it| it.as_secs()),
+        full_interval: schedule.full_interval.map(|it| it.as_secs()),
+        last_run_at: last.map(|it| it.begun_at),
+        last_full_scan_at: full.map(|it| it.begun_at),
+        records_known: full.map(|it| it.records),
+        outcome: state.as_ref().and_then(|state| state.standing.as_ref()).map(|it| OutcomeShown {
+            name: it.outcome.name(),
+            since: it.since,
+            times: it.times.into(),
+            words: it.words.clone(),
+            next_step: it.outcome.next_step(),
+        }),
+        failures: state.as_ref().map_or(0, |state| state.failures),
+    })
 }
 
-#[derive(Debug, Deserialize)]
+/// A PUT gives the whole: what it leaves out, or null, is the next wider default.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Change {
+struct Replacement {
     /// Seconds.
-    interval: Option<u64>,
+    interval: Option<IntervalSeconds>,
     /// Seconds.
-    full_interval: Option<u64>,
+    full_interval: Option<FullIntervalSeconds>,
 }
 
-pub(super) async fn put(
-    caller: Caller,
-    State(app): State<App>,
-    Path((id, name)): Path<(String, String)>,
-    Body(change): Body<Change>,
-) -> Result<Json<Value>, HttpError> {
-    let account = find(&app, &caller, &id).await?;
-    let connector = connector(&app, &account)?;
-    let resource = resource(connector, &name)?;
-    let schedule = Schedule {
-        interval: change.interval.map(Duration::from_secs),
-        full_interval: change.full_interval.map(Duration::from_secs),
-    };
+async fn replace(call: Call<Ids, (), Given<Replacement>>) -> Result<Shown<ScheduleShown>, HttpError> {
+    let (app, Ids(id, name)) = (&call.app, &call.path);
+    let account = find(app, &call.caller.project, id).await?;
+    let connector = connector(app, &account)?;
+    let resource = resource(connector, name)?;
+    let schedule = schedule(call.body.0.interval, call.body.0.full_interval);
     check(connector, resource, schedule)?;
+    // An account's schedule is none of its facts: who reads `account.updated` hears nothing of it.
     let apply = |account: &mut Account| {
-        account.schedules.insert(resource, schedule);
+        if schedule == Schedule::default() {
+            account.schedules.remove(&resource);
+        } else {
+            account.schedules.insert(resource, schedule);
+        }
         Ok::<_, HttpError>(())
     };
-    let account = app.writer.update(&caller.0, &id, apply).await?;
-    Ok(Json(shown(&app, &account, resource).await?))
+    let account = call.writer().update(&call.caller.project, id, apply).await?;
+    Ok(Shown(shown(app, &account, resource).await?))
 }
 
-/// The longest interval (contract §5).
-const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+fn schedule(interval: Option<IntervalSeconds>, full: Option<FullIntervalSeconds>) -> Schedule {
+    Schedule {
+        interval: interval.map(IntervalSeconds::seconds),
+        full_interval: full.map(FullIntervalSeconds::seconds),
+    }
+}
 
 /// The floors of design §5: 5 minutes with a time filter, an hour without.
 fn check(connector: &Connector, resource: Resource, schedule: Schedule) -> Result<(), HttpError> {
     let shortest = connector.shortest_interval(resource);
-    for (name, given, floor) in [
-        ("interval", schedule.interval, shortest),
-        ("full_interval", schedule.full_interval, Duration::from_secs(3_600)),
-    ] {
-        if given.is_some_and(|given| given < floor || given > LONGEST) {
-            let (floor, longest) = (floor.as_secs(), LONGEST.as_secs());
-            return Err(HttpError::unprocessable(format!(
-                "{name}: expected {floor} to {longest} seconds for {resource}"
-            )));
-        }
+    if schedule.interval.is_some_and(|given| given < shortest) {
+        return Err(HttpError::unprocessable(format!(
+            "interval: expected a whole number from {} to {LONGEST_SECONDS} for {resource} of {}",
+            shortest.as_secs(),
+            connector.name()
+        )));
     }
     Ok(())
 }
 
-pub(super) async fn ask(
-    caller: Caller,
-    State(app): State<App>,
-    Path((id, name, action)): Path<(String, String, String)>,
-) -> Result<StatusCode, HttpError> {
-    let account = find(&app, &caller, &id).await?;
-    let resource = resource(connector(&app, &account)?, &name)?;
-    let reason = match action.as_str() {
-        "run" => TriggerReason::RunNow,
-        "resync" => TriggerReason::Resync,
-        "release" => TriggerReason::Release,
-        _ => return Err(HttpError::not_found("expected run, resync or release")),
-    };
+async fn run(call: Call<Ids>) -> Result<Accepted, HttpError> {
+    ask(call, TriggerReason::RunNow).await
+}
+
+async fn resync(call: Call<Ids>) -> Result<Accepted, HttpError> {
+    ask(call, TriggerReason::Resync).await
+}
+
+async fn release(call: Call<Ids>) -> Result<Accepted, HttpError> {
+    ask(call, TriggerReason::Release).await
+}
+
+async fn ask(call: Call<Ids>, reason: TriggerReason) -> Result<Accepted, HttpError> {
+    let (app, Ids(id, name)) = (&call.app, &call.path);
+    let account = find(app, &call.caller.project, id).await?;
+    let resource = resource(connector(app, &account)?, name)?;
     let trigger =
         Trigger { source: account.source(), at: now(), ask: Ask::Run { resources: vec![resource], reason } };
     let record = Outgoing {
@@ -155,34 +206,88 @@ pub(super) async fn ask(
         ..Outgoing::default()
     };
     app.publisher.send(record).await.map_err(|_| HttpError::unavailable("the broker is away: try again"))?;
-    Ok(StatusCode::ACCEPTED)
+    Ok(Accepted)
 }
 
-pub(super) async fn defaults(Caller(id): Caller, State(app): State<App>) -> Result<Json<Value>, HttpError> {
-    Ok(Json(json!({ "schedules": project(&app, &id).await?.schedules })))
+/// A project's defaults.
+#[derive(Serialize, JsonSchema)]
+struct DefaultsShown {
+    schedules: Vec<DefaultShown>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A default for the accounts of a provider.
+#[derive(Serialize, JsonSchema)]
+struct DefaultShown {
+    provider: String,
+    #[schemars(with = "Known<Resource>")]
+    resource: Resource,
+    interval: Option<u64>,
+    full_interval: Option<u64>,
+    ignored_fields: Vec<String>,
+}
+
+async fn defaults(call: Call) -> Result<Shown<DefaultsShown>, HttpError> {
+    Ok(Shown(defaults_shown(&project(&call.app, &call.caller.project).await?)))
+}
+
+fn defaults_shown(project: &Project) -> DefaultsShown {
+    let shown = |it: &ScheduleDefault| DefaultShown {
+        provider: it.provider.to_string(),
+        resource: it.resource,
+        interval: it.schedule.interval.map(|it| it.as_secs()),
+        full_interval: it.schedule.full_interval.map(|it| it.as_secs()),
+        ignored_fields: it.ignored_fields.clone(),
+    };
+    DefaultsShown { schedules: project.schedules.iter().map(shown).collect() }
+}
+
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Defaults {
-    schedules: Vec<ScheduleDefault>,
+struct Defaults {
+    schedules: List<Default, 0, 500>,
 }
 
-pub(super) async fn put_defaults(
-    Caller(id): Caller,
-    State(app): State<App>,
-    Body(new): Body<Defaults>,
-) -> Result<Json<Value>, HttpError> {
-    for default in &new.schedules {
-        let connector = app.catalog.get(default.provider.as_str()).ok_or_else(|| {
-            HttpError::unprocessable(format!("schedules: no connector `{}`", default.provider))
-        })?;
-        check(connector, default.resource, default.schedule)?;
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Default {
+    provider: Slug,
+    resource: Known<Resource>,
+    /// Seconds.
+    interval: Option<IntervalSeconds>,
+    /// Seconds.
+    full_interval: Option<FullIntervalSeconds>,
+    /// Fields whose change is noise.
+    ignored_fields: Option<List<Text<1, 128>, 0, 100>>,
+}
+
+async fn put_defaults(call: Call<(), (), Given<Defaults>>) -> Result<Shown<DefaultsShown>, HttpError> {
+    let app = &call.app;
+    let mut schedules = Vec::new();
+    for (index, default) in call.body.0.schedules.as_slice().iter().enumerate() {
+        schedules.push(taken(app, default).map_err(|error| error.within(&format!("schedules[{index}]")))?);
     }
     let apply = |project: &mut Project| {
-        project.schedules.clone_from(&new.schedules);
+        project.schedules.clone_from(&schedules);
         Ok::<_, HttpError>(())
     };
-    let project = app.writer.update(&id, id.as_str(), apply).await?;
-    Ok(Json(json!({ "schedules": project.schedules })))
+    let id = &call.caller.project;
+    let project = call.writer().update(id, id.as_str(), apply).await?;
+    Ok(Shown(defaults_shown(&project)))
+}
+
+fn taken(app: &App, default: &Default) -> Result<ScheduleDefault, HttpError> {
+    let connector = app.catalog.get(default.provider.as_str()).ok_or_else(|| {
+        let known: Vec<String> = app.catalog.iter().map(|it| it.name().to_owned()).collect();
+        let advice = advice(default.provider.as_str(), &known);
+        HttpError::unprocessable(format!("provider: no such connector: {advice}"))
+    })?;
+    let schedule = schedule(default.interval, default.full_interval);
+    check(connector, default.resource.0, schedule)?;
+    let ignored = default.ignored_fields.as_ref().map_or(&[][..], List::as_slice);
+    Ok(ScheduleDefault {
+        provider: connector.name().parse().map_err(|_| anyhow::anyhow!("a connector's name"))?,
+        resource: default.resource.0,
+        schedule,
+        ignored_fields: ignored.iter().map(|field| field.as_str().to_owned()).collect(),
+    })
 }

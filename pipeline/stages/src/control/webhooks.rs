@@ -1,115 +1,203 @@
-//! Webhooks, their secrets and their attempts.
+//! Webhooks, and the secrets that sign their deliveries.
 
 use std::collections::BTreeMap;
 
-use axum::{
-    Json,
-    extract::{Path, Query, State},
-    http::StatusCode,
-};
-use serde::{Deserialize, Deserializer};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tributary_core::deliver::sign;
 use tributary_schemas::{
-    entity::{Ordering, RecordType, Sealed, SecretRole, Webhook, WebhookSecret, WebhookStatus},
-    id::{AccountId, ProviderId, WebhookId},
+    entity::{Ordering, RecordType, Sealed, SecretRole, Version, Webhook, WebhookSecret, WebhookStatus},
+    id::{ProjectId, WebhookId},
     resource::{EventPattern, Mode},
     time::Timestamp,
 };
 
-use super::api::{App, Body, Caller, Page, Paging, new_id};
+use super::{
+    api::{App, Listed, new_id},
+    bounds::{
+        Accounts, Change, Cursor, Known, List, Moment, Name, Named, PageSize, Patterns, Providers, Rate, Set,
+        Slug, Text, UrlText,
+    },
+    route::{Call, Done, Given, Id, Ids, Made, Maybe, Route, Shown, delete, get, patch, post, put},
+};
 use crate::{
     clock::now,
     entity::WriteError,
     http_error::HttpError,
     secret::{Field, Secret},
-    store::AttemptRow,
 };
 
-#[derive(Debug, Deserialize)]
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        post("/webhooks", "Makes a webhook; our own secret is shown this once", create)
+            .example(json!({ "url": "https://hooks.example.com/tributary", "events": ["hris_*"] })),
+        get("/webhooks", "Lists webhooks", list),
+        get("/webhooks/{id}", "Shows a webhook", show),
+        patch("/webhooks/{id}", "Changes a webhook; null clears", change)
+            .example(json!({ "name": "HR", "rate": null })),
+        delete("/webhooks/{id}", "Deletes a webhook", remove),
+        get("/webhooks/{id}/secrets", "Lists a webhook's secrets", secrets),
+        post("/webhooks/{id}/secrets", "Adds a second secret, inactive", add_secret).example(json!({})),
+        delete("/webhooks/{id}/secrets/{sid}", "Deletes a secret that is not active", delete_secret),
+        post("/webhooks/{id}/secrets/{sid}/activate", "Makes a secret the active one", activate),
+        put("/webhooks/{id}/secrets/{sid}/activate", "Makes a secret the active one", activate),
+    ]
+}
+
+/// A secret that the caller brings, so that receivers of a project moving here stay as they are.
+type BroughtSecret = Text<16, 512>;
+/// Further headers of each delivery.
+type Headers = Named<Text<0, 4_096>, 20>;
+/// Modes of events.
+type Modes = List<Known<Mode>, 1, 3>;
+
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct New {
+struct New {
+    url: UrlText,
+    name: Option<Name>,
+    events: Patterns,
+    /// Absent means all.
+    providers: Option<Providers>,
+    /// Absent means all.
+    accounts: Option<Accounts>,
+    origin_owner_id: Option<Name>,
+    /// Absent means all.
+    modes: Option<Modes>,
+    record_type: Option<Known<RecordType>>,
+    ordering: Option<Known<Ordering>>,
+    /// Requests a second; absent means no limit.
+    rate: Option<Rate>,
+    #[serde(default)]
+    headers: Headers,
+    secret: Option<BroughtSecret>,
+}
+
+/// A webhook.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct WebhookShown {
+    id: String,
+    project_id: String,
     url: String,
     name: Option<String>,
+    #[schemars(with = "Vec<Known<EventPattern>>")]
     events: Vec<EventPattern>,
-    providers: Option<Vec<ProviderId>>,
-    accounts: Option<Vec<AccountId>>,
+    providers: Option<Vec<String>>,
+    accounts: Option<Vec<String>>,
     origin_owner_id: Option<String>,
+    #[schemars(with = "Option<Vec<Known<Mode>>>")]
     modes: Option<Vec<Mode>>,
-    #[serde(default)]
+    #[schemars(with = "Known<RecordType>")]
     record_type: RecordType,
-    #[serde(default)]
+    #[schemars(with = "Known<Ordering>")]
     ordering: Ordering,
     rate: Option<u32>,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    /// The caller's own secret, so that receivers of a project moving here stay as they are.
+    /// The names of its headers.
+    headers: Vec<String>,
+    #[schemars(with = "StatusShown")]
+    status: WebhookStatus,
+    secrets: Vec<SecretShown>,
+    version: Version,
+    #[schemars(with = "Moment")]
+    enabled_at: Timestamp,
+    #[schemars(with = "Moment")]
+    created_at: Timestamp,
+    #[schemars(with = "Moment")]
+    updated_at: Timestamp,
+    /// Our own secret, shown this once.
+    #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
 }
 
-pub(super) async fn create(
-    Caller(project): Caller,
-    State(app): State<App>,
-    Body(new): Body<New>,
-) -> Result<(StatusCode, Json<Value>), HttpError> {
-    app.allowed.check_url(&new.url).map_err(|refused| HttpError::unprocessable(refused.to_string()))?;
-    check(&new.events, new.rate)?;
+/// Whether it is delivered to, and why not.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "tells the schema of WebhookStatus")]
+struct StatusShown {
+    /// `enabled` or `disabled`.
+    state: String,
+    reason: Option<String>,
+}
+
+/// A secret, without its text.
+#[derive(Serialize, JsonSchema)]
+struct SecretShown {
+    id: String,
+    #[schemars(with = "Known<SecretRole>")]
+    role: SecretRole,
+    #[schemars(with = "Moment")]
+    created_at: Timestamp,
+}
+
+async fn create(call: Call<(), (), Given<New>>) -> Result<Made<WebhookShown>, HttpError> {
+    let (app, new) = (&call.app, &call.body.0);
+    let url = checked_url(app, &new.url)?;
     let id: WebhookId = new_id().parse().map_err(|_| anyhow::anyhow!("a new id"))?;
-    let (secret, shown_once) = made(new.secret);
+    let (secret, shown_once) = made(new.secret.as_ref())?;
     let at = now();
     let webhook = Webhook {
-        project,
+        project: call.caller.project.clone(),
         version: 0,
-        url: new.url,
-        name: new.name,
-        events: new.events,
-        providers: new.providers,
-        accounts: new.accounts,
-        origin_owner_id: new.origin_owner_id,
-        modes: new.modes,
-        record_type: new.record_type,
-        ordering: new.ordering,
-        rate: new.rate,
-        headers: sealed_headers(&app, &id, new.headers)?,
+        url,
+        name: new.name.as_ref().map(|it| it.as_str().to_owned()),
+        events: patterns(&new.events),
+        providers: new.providers.as_ref().map(ids),
+        accounts: new.accounts.as_ref().map(ids),
+        origin_owner_id: new.origin_owner_id.as_ref().map(|it| it.as_str().to_owned()),
+        modes: new.modes.as_ref().map(modes),
+        record_type: new.record_type.map(|it| it.0).unwrap_or_default(),
+        ordering: new.ordering.map(|it| it.0).unwrap_or_default(),
+        rate: new.rate.map(rate),
+        headers: sealed_headers(app, &id, &new.headers)?,
         status: WebhookStatus::Enabled,
-        secrets: vec![sealed_secret(&app, &id, &secret, SecretRole::Active)?],
+        secrets: vec![sealed_secret(app, &id, &secret, SecretRole::Active)?],
         enabled_at: at,
         created_at: at,
         updated_at: at,
         id,
     };
-    let webhook = app.writer.create(webhook).await?;
-    let mut shown = shown(&webhook);
-    shown["secret"] = json!(shown_once);
-    Ok((StatusCode::CREATED, Json(shown)))
+    let mut made = shown(call.writer().create(webhook).await?);
+    made.secret = shown_once;
+    Ok(Made(made))
 }
 
-/// A rate above this would limit nothing: a process has fewer requests in flight for a webhook than that.
-const RATE_MOST: u32 = 10_000;
-
-fn check(events: &[EventPattern], rate: Option<u32>) -> Result<(), HttpError> {
-    if events.is_empty() {
-        return Err(HttpError::unprocessable(
-            "events: expected at least one, such as `*` or `hris_employees.created`",
-        ));
-    }
-    match rate {
-        None | Some(1..=RATE_MOST) => Ok(()),
-        Some(_) => Err(HttpError::unprocessable(format!(
-            "rate: expected 1 to {RATE_MOST} requests a second, or null for no limit"
-        ))),
-    }
+fn checked_url(app: &App, url: &UrlText) -> Result<String, HttpError> {
+    let url = url.as_str().trim();
+    app.allowed.check_url(url).map_err(|refused| HttpError::unprocessable(refused.to_string()))?;
+    Ok(url.to_owned())
 }
 
-/// Our own secret is shown once; a brought one is known already.
-fn made(brought: Option<String>) -> (String, Option<String>) {
-    match brought {
-        Some(secret) => (secret, None),
+fn patterns(events: &Patterns) -> Vec<EventPattern> {
+    events.as_slice().iter().map(|it| it.0.clone()).collect()
+}
+
+fn ids<Kind, const LEAST: usize, const MOST: usize>(
+    names: &List<Slug, LEAST, MOST>,
+) -> Vec<tributary_schemas::id::Id<Kind>> {
+    names.as_slice().iter().filter_map(Slug::id).collect()
+}
+
+fn modes(modes: &Modes) -> Vec<Mode> {
+    modes.as_slice().iter().map(|it| it.0).collect()
+}
+
+fn rate(rate: Rate) -> u32 {
+    u32::try_from(rate.get()).unwrap_or(u32::MAX)
+}
+
+/// Our own secret is shown once; a brought one is known already. A brought one that claims to be of Standard Webhooks must
+/// be: else it would be kept, and sign nothing in that scheme.
+fn made(brought: Option<&BroughtSecret>) -> Result<(String, Option<String>), HttpError> {
+    match brought.map(BroughtSecret::as_str) {
+        Some(secret) if sign::signs_something(secret) => Ok((secret.to_owned(), None)),
+        Some(_) => Err(HttpError::unprocessable(
+            "secret: expected `whsec_` and the base64 of 24 to 64 bytes, or a text that does not begin with `whsec_`",
+        )),
         None => {
             let mut random = [0; 32];
             random.copy_from_slice(Secret::random(32).expose());
             let secret = sign::secret_of(random);
-            (secret.clone(), Some(secret))
+            Ok((secret.clone(), Some(secret)))
         }
     }
 }
@@ -120,229 +208,209 @@ fn sealed_secret(
     secret: &str,
     role: SecretRole,
 ) -> Result<WebhookSecret, HttpError> {
-    if secret.len() < 16 {
-        return Err(HttpError::unprocessable("secret: expected at least 16 characters"));
-    }
     let sealed = app.keys.seal(&Field::WebhookSecret.of(webhook), &Secret::new(secret))?;
     Ok(WebhookSecret { id: new_id(), secret: sealed, role, created_at: now() })
 }
 
-/// Headers that deliveries set themselves can't be set.
+/// Headers that deliveries set themselves, or that are the connection's, can't be set: one name would come twice.
+fn refused_header(app: &App, name: &str) -> bool {
+    const THEIRS: [&str; 15] = [
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+    ];
+    THEIRS.contains(&name)
+        || name == app.signature_header
+        || ["webhook-", "x-tributary-", "x-stackone-"].iter().any(|prefix| name.starts_with(prefix))
+}
+
 fn sealed_headers(
     app: &App,
     webhook: &WebhookId,
-    headers: BTreeMap<String, String>,
+    headers: &Headers,
 ) -> Result<BTreeMap<String, Sealed>, HttpError> {
-    let reserved =
-        ["content-type", "content-length", "host", "user-agent", "transfer-encoding", "connection"];
-    let seal = |(name, value): (String, String)| {
-        let name = name.to_ascii_lowercase();
-        let legal = http::HeaderName::try_from(&name).is_ok() && http::HeaderValue::try_from(&value).is_ok();
-        let ours = reserved.contains(&name.as_str())
-            || name.starts_with("webhook-")
-            || name.starts_with("x-tributary-");
-        if !legal || ours {
-            return Err(HttpError::unprocessable(format!("headers.{name}: this header can't be set")));
+    let mut sealed = BTreeMap::new();
+    for (given, value) in &headers.0 {
+        let name = given.to_ascii_lowercase();
+        let short: String = name.chars().take(64).collect();
+        let refuse = |why: &str| HttpError::unprocessable(format!("headers.{short}: {why}"));
+        if http::HeaderName::try_from(&name).is_err() || name.len() > 128 {
+            return Err(refuse("expected the name of a header"));
         }
-        Ok((name, app.keys.seal(&Field::WebhookHeader.of(webhook), &Secret::new(value))?))
-    };
-    headers.into_iter().map(seal).collect()
-}
-
-pub(super) async fn list(
-    Caller(project): Caller,
-    State(app): State<App>,
-    Query(paging): Query<Paging>,
-) -> Result<Json<Page<Value>>, HttpError> {
-    let size = paging.size()?;
-    let found: Vec<Webhook> = app.writer.list(&project, paging.next.as_deref(), size).await?;
-    let next = (found.len() == size).then(|| found.last().map(|it| it.id.to_string())).flatten();
-    Ok(Json(Page { data: found.iter().map(shown).collect(), next }))
-}
-
-async fn find(app: &App, caller: &Caller, id: &str) -> Result<Webhook, HttpError> {
-    Ok(app.writer.get(&caller.0, id).await?.ok_or(WriteError::NotFound)?)
-}
-
-pub(super) async fn show(
-    caller: Caller,
-    State(app): State<App>,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, HttpError> {
-    Ok(Json(shown(&find(&app, &caller, &id).await?)))
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Change {
-    url: Option<String>,
-    name: Option<String>,
-    events: Option<Vec<EventPattern>>,
-    providers: Option<Vec<ProviderId>>,
-    accounts: Option<Vec<AccountId>>,
-    origin_owner_id: Option<String>,
-    modes: Option<Vec<Mode>>,
-    record_type: Option<RecordType>,
-    ordering: Option<Ordering>,
-    /// Null takes the limit away.
-    #[serde(default, deserialize_with = "present")]
-    rate: Option<Option<u32>>,
-    headers: Option<BTreeMap<String, String>>,
-}
-
-/// Tells null from absent.
-fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<u32>>, D::Error> {
-    Option::deserialize(from).map(Some)
-}
-
-pub(super) async fn patch(
-    caller: Caller,
-    State(app): State<App>,
-    Path(id): Path<String>,
-    Body(change): Body<Change>,
-) -> Result<Json<Value>, HttpError> {
-    if let Some(url) = &change.url {
-        app.allowed.check_url(url).map_err(|refused| HttpError::unprocessable(refused.to_string()))?;
+        if http::HeaderValue::try_from(value.as_str()).is_err() {
+            return Err(refuse("expected a header's value"));
+        }
+        if refused_header(app, &name) {
+            return Err(refuse("this header can't be set: deliveries, or the connection, have it already"));
+        }
+        let value = app.keys.seal(&Field::WebhookHeader.of(webhook), &Secret::new(value.as_str()))?;
+        if sealed.insert(name, value).is_some() {
+            return Err(refuse("expected once: names of headers are the same in any case"));
+        }
     }
+    Ok(sealed)
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Paging {
+    page_size: Option<PageSize>,
+    next: Option<Cursor>,
+}
+
+async fn list(call: Call<(), Paging>) -> Result<Shown<Listed<WebhookShown>>, HttpError> {
+    let size = call.query.page_size.map_or(25, |size| size.get() as usize);
+    let after = call.query.next.as_ref().map(Cursor::as_str);
+    let page = call.writer().list::<Webhook>(&call.caller.project, after, size).await?;
+    Ok(Shown(page.map(shown).into()))
+}
+
+/// One of the caller's webhooks.
+pub(super) async fn find(app: &App, project: &ProjectId, id: &str) -> Result<Webhook, HttpError> {
+    Ok(app.writer.get(project, id).await?.ok_or(WriteError::NotFound)?)
+}
+
+async fn show(call: Call<Id>) -> Result<Shown<WebhookShown>, HttpError> {
+    Ok(Shown(shown(find(&call.app, &call.caller.project, &call.path.0).await?)))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Changes {
+    #[serde(default)]
+    url: Set<UrlText>,
+    #[serde(default)]
+    name: Change<Name>,
+    #[serde(default)]
+    events: Set<Patterns>,
+    /// Null means all.
+    #[serde(default)]
+    providers: Change<Providers>,
+    /// Null means all.
+    #[serde(default)]
+    accounts: Change<Accounts>,
+    #[serde(default)]
+    origin_owner_id: Change<Name>,
+    /// Null means all.
+    #[serde(default)]
+    modes: Change<Modes>,
+    #[serde(default)]
+    record_type: Set<Known<RecordType>>,
+    #[serde(default)]
+    ordering: Set<Known<Ordering>>,
+    /// Null takes the limit away.
+    #[serde(default)]
+    rate: Change<Rate>,
+    /// All of them; null takes them away.
+    #[serde(default)]
+    headers: Change<Headers>,
+}
+
+async fn change(call: Call<Id, (), Given<Changes>>) -> Result<Shown<WebhookShown>, HttpError> {
+    let (app, changes) = (&call.app, &call.body.0);
+    let url = changes.url.0.as_ref().map(|url| checked_url(app, url)).transpose()?;
     let apply = |webhook: &mut Webhook| {
-        let change = &change;
-        if let Some(url) = &change.url {
+        if let Some(url) = &url {
             webhook.url.clone_from(url);
         }
-        if change.name.is_some() {
-            webhook.name.clone_from(&change.name);
+        changes.name.apply(&mut webhook.name, |it| it.as_str().to_owned());
+        if let Some(events) = &changes.events.0 {
+            webhook.events = patterns(events);
         }
-        if let Some(events) = &change.events {
-            webhook.events.clone_from(events);
+        changes.providers.apply(&mut webhook.providers, ids);
+        changes.accounts.apply(&mut webhook.accounts, ids);
+        changes.origin_owner_id.apply(&mut webhook.origin_owner_id, |it| it.as_str().to_owned());
+        changes.modes.apply(&mut webhook.modes, modes);
+        if let Some(record_type) = changes.record_type.0 {
+            webhook.record_type = record_type.0;
         }
-        if change.providers.is_some() {
-            webhook.providers.clone_from(&change.providers);
+        if let Some(ordering) = changes.ordering.0 {
+            webhook.ordering = ordering.0;
         }
-        if change.accounts.is_some() {
-            webhook.accounts.clone_from(&change.accounts);
-        }
-        if change.origin_owner_id.is_some() {
-            webhook.origin_owner_id.clone_from(&change.origin_owner_id);
-        }
-        if change.modes.is_some() {
-            webhook.modes.clone_from(&change.modes);
-        }
-        if let Some(record_type) = change.record_type {
-            webhook.record_type = record_type;
-        }
-        if let Some(headers) = &change.headers {
-            webhook.headers = sealed_headers(&app, &webhook.id, headers.clone())?;
-        }
-        if let Some(ordering) = change.ordering {
-            webhook.ordering = ordering;
-        }
-        if let Some(rate) = change.rate {
-            webhook.rate = rate;
-        }
-        check(&webhook.events, webhook.rate)
-    };
-    Ok(Json(shown(&app.writer.update(&caller.0, &id, apply).await?)))
-}
-
-pub(super) async fn delete(
-    Caller(project): Caller,
-    State(app): State<App>,
-    Path(id): Path<String>,
-) -> Result<StatusCode, HttpError> {
-    let _: Webhook = app.writer.delete(&project, &id).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Events from then on are delivered.
-pub(super) async fn enable(
-    caller: Caller,
-    State(app): State<App>,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, HttpError> {
-    let apply = |webhook: &mut Webhook| {
-        if webhook.status != WebhookStatus::Enabled {
-            webhook.status = WebhookStatus::Enabled;
-            webhook.enabled_at = now();
+        changes.rate.apply(&mut webhook.rate, |it| rate(*it));
+        match &changes.headers {
+            Change::Keep => {}
+            Change::Clear => webhook.headers.clear(),
+            Change::Set(headers) => webhook.headers = sealed_headers(app, &webhook.id, headers)?,
         }
         Ok::<_, HttpError>(())
     };
-    Ok(Json(shown(&app.writer.update(&caller.0, &id, apply).await?)))
+    Ok(Shown(shown(call.writer().update(&call.caller.project, &call.path.0, apply).await?)))
 }
 
-pub(super) async fn disable(
-    caller: Caller,
-    State(app): State<App>,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, HttpError> {
-    let apply = |webhook: &mut Webhook| {
-        if webhook.status == WebhookStatus::Enabled {
-            webhook.status = WebhookStatus::Disabled { reason: "by request".into() };
-        }
-        Ok::<_, HttpError>(())
-    };
-    Ok(Json(shown(&app.writer.update(&caller.0, &id, apply).await?)))
+async fn remove(call: Call<Id>) -> Result<Done, HttpError> {
+    let _: Webhook = call.writer().delete(&call.caller.project, &call.path.0).await?;
+    Ok(Done)
 }
 
-pub(super) async fn secrets(
-    caller: Caller,
-    State(app): State<App>,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, HttpError> {
-    Ok(Json(json!({ "data": secrets_shown(&find(&app, &caller, &id).await?), "next": null })))
+async fn secrets(call: Call<Id>) -> Result<Shown<Listed<SecretShown>>, HttpError> {
+    let webhook = find(&call.app, &call.caller.project, &call.path.0).await?;
+    Ok(Shown(Listed { data: secrets_shown(&webhook), next: None }))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewSecret {
+struct NewSecret {
+    secret: Option<BroughtSecret>,
+}
+
+/// A secret that was added.
+#[derive(Serialize, JsonSchema)]
+struct SecretMade {
+    id: String,
+    #[schemars(with = "Known<SecretRole>")]
+    role: SecretRole,
+    /// Our own, shown this once; null for one that was brought.
     secret: Option<String>,
 }
 
 /// A second secret, inactive: receivers can learn it before it signs alone.
-pub(super) async fn add_secret(
-    caller: Caller,
-    State(app): State<App>,
-    Path(id): Path<String>,
-    Body(new): Body<NewSecret>,
-) -> Result<(StatusCode, Json<Value>), HttpError> {
-    let webhook = find(&app, &caller, &id).await?;
-    let (secret, shown_once) = made(new.secret);
-    let secret = sealed_secret(&app, &webhook.id, &secret, SecretRole::Inactive)?;
+async fn add_secret(call: Call<Id, (), Maybe<NewSecret>>) -> Result<Made<SecretMade>, HttpError> {
+    let webhook = find(&call.app, &call.caller.project, &call.path.0).await?;
+    let (text, shown_once) = made(call.body.0.secret.as_ref())?;
+    let secret = sealed_secret(&call.app, &webhook.id, &text, SecretRole::Inactive)?;
     let added = secret.id.clone();
     let apply = |webhook: &mut Webhook| {
         if webhook.secrets.len() >= 5 {
-            return Err(HttpError::unprocessable("secrets: expected at most 5: delete an old one first"));
+            return Err(HttpError::conflict("secrets: expected at most 5: delete an old one first"));
         }
         webhook.secrets.push(secret.clone());
         Ok(())
     };
-    app.writer.update(&caller.0, &id, apply).await?;
-    Ok((StatusCode::CREATED, Json(json!({ "id": added, "role": "inactive", "secret": shown_once }))))
+    call.writer().update(&call.caller.project, &call.path.0, apply).await?;
+    Ok(Made(SecretMade { id: added, role: SecretRole::Inactive, secret: shown_once }))
 }
 
-pub(super) async fn activate(
-    caller: Caller,
-    State(app): State<App>,
-    Path((id, secret)): Path<(String, String)>,
-) -> Result<Json<Value>, HttpError> {
+async fn activate(call: Call<Ids>) -> Result<Shown<Listed<SecretShown>>, HttpError> {
+    let Ids(id, secret) = &call.path;
     let apply = |webhook: &mut Webhook| {
-        if !webhook.secrets.iter().any(|it| it.id == secret) {
+        if !webhook.secrets.iter().any(|it| it.id == *secret) {
             return Err(HttpError::not_found("no such secret"));
         }
         for held in &mut webhook.secrets {
-            held.role = if held.id == secret { SecretRole::Active } else { SecretRole::Inactive };
+            held.role = if held.id == *secret { SecretRole::Active } else { SecretRole::Inactive };
         }
         Ok(())
     };
-    let webhook = app.writer.update(&caller.0, &id, apply).await?;
-    Ok(Json(json!({ "data": secrets_shown(&webhook), "next": null })))
+    let webhook = call.writer().update(&call.caller.project, id, apply).await?;
+    Ok(Shown(Listed { data: secrets_shown(&webhook), next: None }))
 }
 
-pub(super) async fn delete_secret(
-    caller: Caller,
-    State(app): State<App>,
-    Path((id, secret)): Path<(String, String)>,
-) -> Result<StatusCode, HttpError> {
-    let apply = |webhook: &mut Webhook| match webhook.secrets.iter().position(|it| it.id == secret) {
+async fn delete_secret(call: Call<Ids>) -> Result<Done, HttpError> {
+    let Ids(id, secret) = &call.path;
+    let apply = |webhook: &mut Webhook| match webhook.secrets.iter().position(|it| it.id == *secret) {
         None => Err(HttpError::not_found("no such secret")),
         Some(place) if webhook.secrets[place].role == SecretRole::Active => {
             Err(HttpError::conflict("the active secret can't be deleted: activate another one first"))
@@ -352,61 +420,38 @@ pub(super) async fn delete_secret(
             Ok(())
         }
     };
-    let _: Webhook = app.writer.update(&caller.0, &id, apply).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let _: Webhook = call.writer().update(&call.caller.project, id, apply).await?;
+    Ok(Done)
 }
 
-pub(super) async fn attempts(
-    caller: Caller,
-    State(app): State<App>,
-    Path(id): Path<String>,
-    Query(paging): Query<Paging>,
-) -> Result<Json<Page<Value>>, HttpError> {
-    let webhook = find(&app, &caller, &id).await?;
-    let size = paging.size()?;
-    let before = match &paging.next {
-        Some(next) => next
-            .parse()
-            .map(Timestamp::from_micros)
-            .map_err(|_| HttpError::unprocessable("next: expected the cursor of a page before"))?,
-        None => now().plus(std::time::Duration::from_secs(3_600)),
-    };
-    let rows = app.stores.control.attempts(&webhook.id, before, size).await?;
-    let next = (rows.len() == size).then(|| rows.last().map(|row| row.at.as_micros().to_string())).flatten();
-    Ok(Json(Page { data: documents(rows)?, next }))
-}
-
-pub(super) async fn delivery(
-    caller: Caller,
-    State(app): State<App>,
-    Path((id, delivery)): Path<(String, String)>,
-) -> Result<Json<Value>, HttpError> {
-    let webhook = find(&app, &caller, &id).await?;
-    let attempts = documents(app.stores.control.attempts_of(&webhook.id, &delivery).await?)?;
-    if attempts.is_empty() {
-        return Err(HttpError::not_found("no attempt of such a delivery in the last 7 days"));
-    }
-    Ok(Json(json!({ "id": delivery, "attempts": attempts })))
-}
-
-fn documents(rows: Vec<AttemptRow>) -> Result<Vec<Value>, HttpError> {
-    let parsed: Result<_, _> = rows.into_iter().map(|row| serde_json::from_slice(&row.doc)).collect();
-    Ok(parsed.map_err(anyhow::Error::from)?)
-}
-
-fn secrets_shown(webhook: &Webhook) -> Vec<Value> {
-    let shown = |it: &WebhookSecret| json!({ "id": it.id, "role": it.role, "created_at": it.created_at });
+fn secrets_shown(webhook: &Webhook) -> Vec<SecretShown> {
+    let shown =
+        |it: &WebhookSecret| SecretShown { id: it.id.clone(), role: it.role, created_at: it.created_at };
     webhook.secrets.iter().map(shown).collect()
 }
 
-fn shown(webhook: &Webhook) -> Value {
-    json!({
-        "id": webhook.id, "project_id": webhook.project, "url": webhook.url, "name": webhook.name,
-        "events": webhook.events, "providers": webhook.providers, "accounts": webhook.accounts,
-        "origin_owner_id": webhook.origin_owner_id, "modes": webhook.modes,
-        "record_type": webhook.record_type, "ordering": webhook.ordering, "rate": webhook.rate,
-        "headers": webhook.headers.keys().collect::<Vec<_>>(), "status": webhook.status,
-        "secrets": secrets_shown(webhook), "enabled_at": webhook.enabled_at, "created_at": webhook.created_at,
-        "updated_at": webhook.updated_at,
-    })
+/// A webhook as the API shows it.
+pub(super) fn shown(webhook: Webhook) -> WebhookShown {
+    WebhookShown {
+        secrets: secrets_shown(&webhook),
+        id: webhook.id.to_string(),
+        project_id: webhook.project.to_string(),
+        url: webhook.url,
+        name: webhook.name,
+        events: webhook.events,
+        providers: webhook.providers.map(|it| it.iter().map(ToString::to_string).collect()),
+        accounts: webhook.accounts.map(|it| it.iter().map(ToString::to_string).collect()),
+        origin_owner_id: webhook.origin_owner_id,
+        modes: webhook.modes,
+        record_type: webhook.record_type,
+        ordering: webhook.ordering,
+        rate: webhook.rate,
+        headers: webhook.headers.into_keys().collect(),
+        status: webhook.status,
+        version: webhook.version,
+        enabled_at: webhook.enabled_at,
+        created_at: webhook.created_at,
+        updated_at: webhook.updated_at,
+        secret: None,
+    }
 }

@@ -13,7 +13,7 @@ use tributary_schemas::{
 use super::metrics;
 use crate::{
     kafka::{Outgoing, Publisher},
-    store::{AttemptRow, ControlStore},
+    store::{AttemptRow, ControlStore, Stores, api::ApiStore},
 };
 
 /// Logs attempts.
@@ -21,6 +21,7 @@ pub(super) struct Log {
     topics: Topics,
     publisher: Publisher,
     store: Arc<dyn ControlStore>,
+    owners: Arc<dyn ApiStore>,
 }
 
 /// What is logged of an attempt that began then, and has just ended.
@@ -45,8 +46,9 @@ pub(super) fn attempt_of(delivery: &Delivery, begun: (Timestamp, Instant)) -> At
 }
 
 impl Log {
-    pub(super) fn new(topics: Topics, publisher: Publisher, store: Arc<dyn ControlStore>) -> Self {
-        Self { topics, publisher, store }
+    pub(super) fn new(topics: Topics, publisher: Publisher, stores: &Stores) -> Self {
+        let (store, owners) = (stores.control.clone(), stores.api.clone());
+        Self { topics, publisher, store, owners }
     }
 
     pub(super) async fn add(&self, attempt: Attempt) -> anyhow::Result<()> {
@@ -58,6 +60,7 @@ impl Log {
             .increment(1);
         ::metrics::histogram!(metrics::ATTEMPT_SECONDS).record(attempt.took_ms as f64 / 1e3);
         let doc = serde_json::to_vec(&attempt)?;
+        let (project, first) = (attempt.project_id, attempt.attempt == 1);
         let record = Outgoing {
             topic: self.topics.deliver_attempts(),
             key: attempt.webhook_id.as_str().as_bytes().to_vec().into(),
@@ -69,7 +72,12 @@ impl Log {
         let (published, added) =
             tokio::join!(self.publisher.send(record), self.store.add_attempts(std::slice::from_ref(&row)));
         published.context("logging an attempt")?;
-        if let Err(error) = added {
+        // Noted once, and found also when the webhook is gone.
+        let owned = match first {
+            true => self.owners.note_delivery(&project, &row.delivery, &row.webhook).await,
+            false => Ok(()),
+        };
+        if let Err(error) = added.and(owned) {
             // The topic has it; the table is for the API alone.
             tracing::warn!(%error, "an attempt is missing from the API's log");
         }

@@ -105,7 +105,7 @@ impl Deliver {
             View::follow(&cluster, "deliver", topics.control_webhooks(), Subscribers::new(keys))?;
         let deadline = Duration::from_secs(config.deadline_seconds);
         let dialer = Dialer::new(&config.dial, deadline)?;
-        let store = stores.control;
+        let store = stores.control.clone();
         let attempter = Attempter {
             deadline,
             per_webhook: config.per_webhook,
@@ -114,7 +114,7 @@ impl Deliver {
             orders: Orders::new(store.clone()),
             parking: Parking::new(topics.clone(), publisher.clone(), config.test_retry_scale),
             post: Post::new(dialer, config.signature_header.clone()),
-            log: Log::new(topics.clone(), publisher.clone(), store.clone()),
+            log: Log::new(topics.clone(), publisher.clone(), &stores),
             writer: Writer::new(store, publisher.clone(), topics),
         };
         Ok(Self { cluster, config, publisher, subscribers, attempter: Arc::new(attempter) })

@@ -1,6 +1,7 @@
 //! What is kept: unify's state, and control's entities. Each store has two implementations, and both run the same tests:
 //! [`cql`] for ScyllaDB and Cassandra, [`embedded`] for the sandbox.
 
+pub mod api;
 pub mod cql;
 pub mod embedded;
 
@@ -45,6 +46,8 @@ pub struct Stores {
     pub state: Arc<dyn StateStore>,
     /// control's entities.
     pub control: Arc<dyn ControlStore>,
+    /// What the API keeps beside them.
+    pub api: Arc<dyn api::ApiStore>,
 }
 
 impl Stores {
@@ -56,11 +59,11 @@ impl Stores {
         match config {
             Config::Cql(config) => {
                 let store = Arc::new(cql::CqlStore::connect(config).await?);
-                Ok(Self { state: store.clone(), control: store })
+                Ok(Self { state: store.clone(), control: store.clone(), api: store })
             }
             Config::Embedded { path } => {
                 let store = Arc::new(embedded::EmbeddedStore::open(path)?);
-                Ok(Self { state: store.clone(), control: store })
+                Ok(Self { state: store.clone(), control: store.clone(), api: store })
             }
         }
     }

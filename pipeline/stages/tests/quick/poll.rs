@@ -121,7 +121,8 @@ async fn list(
 }
 
 fn config() -> Config {
-    Config { dial: dial::Config { allow: vec!["127.0.0.0/8".parse().unwrap()] }, ..Config::default() }
+    let allow = vec!["127.0.0.0/8".parse().unwrap()];
+    Config { dial: dial::Config { allow, ..dial::Config::default() }, ..Config::default() }
 }
 
 impl World {

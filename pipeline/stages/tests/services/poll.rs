@@ -110,7 +110,7 @@ impl World {
         let config = Config {
             test_interval_ms: Some(500),
             test_full_interval_ms: Some(1_000),
-            dial: dial::Config { allow: vec!["127.0.0.0/8".parse().unwrap()] },
+            dial: dial::Config { allow: vec!["127.0.0.0/8".parse().unwrap()], ..Default::default() },
             ..Config::default()
         };
         let (cluster, stores) = (self.deployment.cluster.clone(), self.deployment.stores.clone());

@@ -393,7 +393,7 @@ impl CqlStore {
 
     /// One try only, after which the answer is known or the caller hears that it is not: a repeat could meet its own
     /// first try and call it a conflict.
-    async fn compare_and_set(
+    pub(super) async fn compare_and_set(
         &self,
         statement: &PreparedStatement,
         values: Vec<CqlValue>,

@@ -8,12 +8,13 @@ use scylla::{client::session::Session, statement::unprepared::Statement};
 use super::{Config, connect};
 
 /// The migrations: number, name, statements.
-const MIGRATIONS: [(i32, &str, &str); 5] = [
+const MIGRATIONS: &[(i32, &str, &str)] = &[
     (1, "001_state", include_str!("../../../../../ops/cql/001_state.cql")),
     (2, "002_control", include_str!("../../../../../ops/cql/002_control.cql")),
     (3, "003_registered", include_str!("../../../../../ops/cql/003_registered.cql")),
     (4, "004_held", include_str!("../../../../../ops/cql/004_held.cql")),
     (5, "005_unify", include_str!("../../../../../ops/cql/005_unify.cql")),
+    (7, "007_control", include_str!("../../../../../ops/cql/007_control.cql")),
 ];
 
 /// How long a change of the schema may take: every node takes part in it.
@@ -39,7 +40,7 @@ pub async fn apply(config: &Config) -> anyhow::Result<Vec<&'static str>> {
     run(&session, "CREATE TABLE IF NOT EXISTS migrations (number int PRIMARY KEY, name text)").await?;
     let done = applied(&session, keyspace).await?;
     let mut applied = Vec::new();
-    for (number, name, text) in MIGRATIONS {
+    for &(number, name, text) in MIGRATIONS {
         if done.contains(&number) {
             continue;
         }

@@ -1,5 +1,6 @@
 //! Both stores in ScyllaDB or Cassandra, which speak the same CQL: the only user of the driver.
 
+mod api;
 mod control;
 mod held;
 pub mod migrate;
@@ -69,6 +70,7 @@ pub struct CqlStore {
     session: Arc<Session>,
     state: state::Statements,
     control: control::Statements,
+    api: api::Statements,
     held: held::Statements,
 }
 
@@ -83,8 +85,9 @@ impl CqlStore {
         session.use_keyspace(&config.keyspace, true).await.context("choosing the keyspace")?;
         let state = state::Statements::prepare(&session).await?;
         let control = control::Statements::prepare(&session).await?;
+        let api = api::Statements::prepare(&session).await?;
         let held = held::Statements::prepare(&session).await?;
-        Ok(Self { session: Arc::new(session), state, control, held })
+        Ok(Self { session: Arc::new(session), state, control, api, held })
     }
 }
 

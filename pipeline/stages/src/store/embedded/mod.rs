@@ -1,6 +1,7 @@
 //! Both stores in a folder of this machine, for the sandbox and quick tests. One process only; writes are durable when
 //! the process ends well.
 
+mod api;
 mod control;
 mod held;
 mod state;
