@@ -97,12 +97,43 @@ impl Dialer {
         let response = request.send().await.map_err(failed)?;
         read(response, limit).await
     }
+
+    /// Sends a request whose answer's head is all that counts. The body is read on beside, for a moment, so that the
+    /// connection can be used again; however that ends, it changes nothing.
+    ///
+    /// # Errors
+    /// [`DialError`] says whether it was refused, late or failed.
+    pub async fn head(&self, request: reqwest::RequestBuilder) -> Result<http::response::Parts, DialError> {
+        let mut response = request.send().await.map_err(failed)?;
+        let parts = head_of(&mut response);
+        tokio::spawn(tokio::time::timeout(DRAIN, drain(response)));
+        Ok(parts)
+    }
 }
 
-async fn read(mut response: Response, limit: usize) -> Result<(http::response::Parts, Vec<u8>), DialError> {
+/// How long, and how many bytes of it, a body is read that nobody asks for.
+const DRAIN: Duration = Duration::from_secs(1);
+const DRAIN_MOST: usize = 64 << 10;
+
+async fn drain(mut response: Response) {
+    let mut drained = 0;
+    while let Ok(Some(chunk)) = response.chunk().await {
+        drained += chunk.len();
+        if drained > DRAIN_MOST {
+            return;
+        }
+    }
+}
+
+fn head_of(response: &mut Response) -> http::response::Parts {
     let mut parts = http::Response::new(()).into_parts().0;
     parts.status = response.status();
     parts.headers = std::mem::take(response.headers_mut());
+    parts
+}
+
+async fn read(mut response: Response, limit: usize) -> Result<(http::response::Parts, Vec<u8>), DialError> {
+    let parts = head_of(&mut response);
     let mut body = Vec::new();
     while body.len() < limit {
         let Some(chunk) = response.chunk().await.map_err(failed)? else { break };

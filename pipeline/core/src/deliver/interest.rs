@@ -3,9 +3,10 @@
 use tributary_schemas::{
     entity::{Webhook, WebhookStatus},
     event::UnifiedEvent,
+    time::Timestamp,
 };
 
-use super::record::{Origin, Record};
+use super::record::Cause;
 
 /// Whether something is sent to a webhook, as it is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,17 +19,17 @@ pub enum Fit {
     Filtered,
 }
 
-/// Decides it at the moment of sending: what waited may not be wanted any more. Times are the broker's.
-pub fn fits(webhook: &Webhook, record: &Record) -> Fit {
+/// Decides it at the moment of sending: what waited may not be wanted any more. `told_at` is when the event was, by the clock
+/// that `enabled_at` is by.
+pub fn fits(webhook: &Webhook, event: &UnifiedEvent, told_at: Timestamp, cause: Cause) -> Fit {
     if webhook.status != WebhookStatus::Enabled {
         return Fit::Disabled;
     }
-    let since = record.appended >= webhook.enabled_at;
-    let wanted = match record.origin {
-        Origin::Asked => webhook.project == record.event.project,
-        Origin::Wanted => selects(webhook, &record.event),
+    let wanted = match cause {
+        Cause::Asked => webhook.project == event.project,
+        Cause::Wanted => selects(webhook, event),
     };
-    if since && wanted { Fit::Sent } else { Fit::Filtered }
+    if told_at >= webhook.enabled_at && wanted { Fit::Sent } else { Fit::Filtered }
 }
 
 /// Whether a webhook is for such an event at all, whenever it was detected.
@@ -67,7 +68,6 @@ mod tests {
         event::Subject,
         id::{EventId, RemoteId, Sequence},
         resource::Mode,
-        time::Timestamp,
     };
 
     use super::*;
@@ -111,6 +111,48 @@ mod tests {
             detected_at: Timestamp::from_micros(10),
             mode: Mode::Synthetic,
             subject: Subject::Record { record_id: "r".into(), remote_id, raw_event: None, event_data: None },
+        }
+    }
+
+    #[test]
+    fn what_is_sent_is_decided_by_the_webhook_as_it_is_then() {
+        let at = Timestamp::from_micros;
+        let disabled = || WebhookStatus::Disabled { reason: "by request".into() };
+        for (rule, change, told_at, cause, expected) in [
+            ("as it was", &(|_: &mut Webhook| {}) as &dyn Fn(&mut Webhook), 10, Cause::Wanted, Fit::Sent),
+            (
+                "of before it was enabled again",
+                &|it| it.enabled_at = at(11),
+                10,
+                Cause::Wanted,
+                Fit::Filtered,
+            ),
+            (
+                "asked for before it was enabled",
+                &|it| it.enabled_at = at(11),
+                10,
+                Cause::Asked,
+                Fit::Filtered,
+            ),
+            ("disabled", &|it| it.status = disabled(), 10, Cause::Wanted, Fit::Disabled),
+            (
+                "not named any more",
+                &|it| it.events = vec!["crm_*".parse().unwrap()],
+                10,
+                Cause::Wanted,
+                Fit::Filtered,
+            ),
+            (
+                "not named, but asked for",
+                &|it| it.events = vec!["crm_*".parse().unwrap()],
+                10,
+                Cause::Asked,
+                Fit::Sent,
+            ),
+        ] {
+            let mut webhook = webhook();
+            change(&mut webhook);
+            assert_eq!(fits(&webhook, &event(), at(told_at), cause), expected, "{rule}");
         }
     }
 

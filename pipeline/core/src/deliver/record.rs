@@ -35,7 +35,7 @@ pub struct Record {
     /// The number of the attempt to be made; the first is 1.
     pub attempt: u32,
     /// Why it is told.
-    pub origin: Origin,
+    pub cause: Cause,
     /// The one webhook that it is for, where the log holds deliveries.
     pub to: Option<WebhookId>,
     /// What it takes of the memory.
@@ -44,7 +44,7 @@ pub struct Record {
 
 /// Why a record is told to a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum Cause {
     /// Because the webhook wants such events.
     Wanted,
     /// Because somebody asked for it: filters do not count.

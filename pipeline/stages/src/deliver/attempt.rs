@@ -10,6 +10,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tributary_core::deliver::{
     breaker::{Permit, Prospect},
+    interest::{Fit, fits},
+    record::Cause,
     retry::{Ended, Verdict, after},
 };
 use tributary_schemas::{
@@ -99,10 +101,14 @@ impl Attempter {
             ahead = order.come() => ahead?,
             () = share.gone.cancelled() => return Ok(()),
         };
-        let subscriber = self.subscribers.read().get(&delivery.webhook);
-        let Some(subscriber) = subscriber.filter(|it| it.webhook.status == WebhookStatus::Enabled) else {
-            return self.skipped(&delivery, &order).await;
+        let Some(subscriber) = self.subscribers.read().get(&delivery.webhook) else {
+            return self.skipped(&delivery, &order, AttemptOutcome::SkippedDisabled).await;
         };
+        match fit(&subscriber.webhook, &delivery) {
+            Fit::Sent => {}
+            Fit::Disabled => return self.skipped(&delivery, &order, AttemptOutcome::SkippedDisabled).await,
+            Fit::Filtered => return self.skipped(&delivery, &order, AttemptOutcome::SkippedFiltered).await,
+        }
         if let Some(ahead) = ahead {
             return self.parking.put_behind(delivery, &order, ahead).await;
         }
@@ -208,15 +214,33 @@ impl Attempter {
         };
         match self.writer.update(&webhook.project, webhook.id.as_str(), gone).await {
             Ok(_) | Err(WriteError::NotFound) => Ok(()),
-            Err(error) => Err(error.into()),
+            // It answers 410 again, or fails again, when the next is due: then it is disabled. A database that is away ends
+            // nobody's deliveries.
+            Err(error) => {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                tracing::warn!(webhook = webhook.id.as_str(), error, "a webhook could not be disabled yet");
+                ::metrics::counter!(metrics::DISABLE_FAILURES).increment(1);
+                Ok(())
+            }
         }
     }
 
-    /// Its webhook is disabled, or there is none any more.
-    async fn skipped(&self, delivery: &Delivery, order: &Order) -> anyhow::Result<()> {
+    /// It does not fit its webhook as that is now, or there is none any more.
+    async fn skipped(
+        &self,
+        delivery: &Delivery,
+        order: &Order,
+        outcome: AttemptOutcome,
+    ) -> anyhow::Result<()> {
         order.let_go().await?;
         let mut attempt = attempt_of(delivery, (now(), Instant::now()));
-        attempt.outcome = AttemptOutcome::SkippedDisabled;
+        attempt.outcome = outcome;
         self.log.add(attempt).await
     }
+}
+
+/// What waited in a queue or a retry topic is sent as its webhook is now. What somebody asked for stands in no log of events.
+fn fit(webhook: &Webhook, delivery: &Delivery) -> Fit {
+    let cause = if delivery.position.is_some() { Cause::Wanted } else { Cause::Asked };
+    fits(webhook, &delivery.event, delivery.event.detected_at, cause)
 }

@@ -24,8 +24,10 @@ use crate::{
 
 /// How often settled offsets are committed.
 const COMMIT: Duration = Duration::from_millis(500);
-/// How long a revocation or the end waits for attempts in flight.
+/// How long a revocation waits for attempts in flight: the group waits for no longer.
 const DRAIN: Duration = Duration::from_secs(8);
+/// How much longer than an attempt can take the end waits for those in flight, and for what follows them.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 pub(super) struct Dispatcher {
     group: Group,
@@ -110,7 +112,7 @@ impl Dispatcher {
             }
             ::metrics::gauge!(metrics::UNSETTLED).set(self.settled.open() as f64);
         }
-        self.drain().await?;
+        self.drain(self.attempter.deadline + LAST_WORDS).await?;
         self.group.commit_now(&self.settled.news())
     }
 
@@ -123,7 +125,7 @@ impl Dispatcher {
                 self.owned.extend(assigned.into_iter().map(|at| (at, tenure())));
             }
             GroupEvent::Revoked(revoked, revocation) => {
-                self.drain().await?;
+                self.drain(DRAIN).await?;
                 let news = self.settled.news();
                 if let Err(error) = self.group.commit_now(&news) {
                     tracing::warn!(
@@ -136,7 +138,10 @@ impl Dispatcher {
                         tenure.gone.cancel();
                     }
                     self.settled.forget(at);
-                    self.held.remove(at);
+                    // Or it would stay paused when it comes back.
+                    if self.held.remove(at).is_some() {
+                        self.group.resume(at)?;
+                    }
                 }
                 drop(revocation);
             }
@@ -210,8 +215,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    async fn drain(&mut self) -> anyhow::Result<()> {
-        let end = tokio::time::Instant::now() + DRAIN;
+    async fn drain(&mut self, at_most: Duration) -> anyhow::Result<()> {
+        let end = tokio::time::Instant::now() + at_most;
         while let Ok(Some(ended)) = tokio::time::timeout_at(end, self.tasks.join_next()).await {
             self.settle(&ended??);
         }

@@ -21,6 +21,8 @@ pub const UNSETTLED: &str = "tributary_deliver_unsettled_events";
 /// Webhooks that were disabled, by `reason`.
 pub const DISABLED: &str = "tributary_deliver_disabled_webhooks_total";
 
+/// Webhooks that could not be disabled yet: the store is away.
+pub const DISABLE_FAILURES: &str = "tributary_deliver_disable_failures_total";
 /// Breakers that opened: webhooks that keep failing.
 pub const OPENED: &str = "tributary_deliver_breakers_opened_total";
 
@@ -35,5 +37,6 @@ pub fn describe() {
     describe_gauge!(IN_FLIGHT, "Attempts in flight");
     describe_gauge!(UNSETTLED, "Events that are not settled yet");
     describe_counter!(DISABLED, "Webhooks that were disabled");
+    describe_counter!(DISABLE_FAILURES, "Webhooks that could not be disabled yet");
     describe_counter!(OPENED, "Breakers that opened");
 }

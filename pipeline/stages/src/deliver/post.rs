@@ -12,9 +12,6 @@ use crate::{
     dial::{DialError, Dialer},
 };
 
-/// Bytes of an answer that are read.
-const ANSWER_MOST: usize = 16 << 10;
-
 /// Posts deliveries.
 pub(super) struct Post {
     dialer: Dialer,
@@ -39,13 +36,15 @@ impl Post {
             Ok(request) => request,
             Err(error) => return failed(format!("{error:#}")),
         };
-        match self.dialer.send(request, ANSWER_MOST).await {
-            Ok((parts, _)) => {
+        match self.dialer.head(request).await {
+            Ok(parts) => {
                 let retry_after = parts.headers.get("retry-after").and_then(|value| value.to_str().ok());
                 let status = parts.status.as_u16();
                 Found {
                     ended: Ended::Answered { status, retry_after: retry_after.and_then(wait) },
-                    error: None,
+                    error: parts.status.is_redirection().then(|| {
+                        format!("{status} is a redirect, which is not followed: give the webhook the URL that it leads to")
+                    }),
                 }
             }
             Err(DialError::Timeout) => {

@@ -1,11 +1,13 @@
 //! Tests that need no services.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod answers;
 mod control;
 mod deliver;
 mod ordering;
 mod poll;
 mod rate;
+mod receiver;
 #[path = "../shared/store.rs"]
 mod store;
 mod unify;

@@ -5,17 +5,17 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tributary_schemas::{
     delivery::{AttemptOutcome, Delivery},
-    entity::{Ordering, Webhook, WebhookStatus},
+    entity::{Ordering, WebhookStatus},
     framing::{self, SchemaIds},
     id::Sequence,
     resource::Resource,
     time::Timestamp,
 };
-use tributary_stages::{deliver::Config, entity::WriteError, kafka::Outgoing, store::Held};
+use tributary_stages::{deliver::Config, kafka::Outgoing, store::Held};
 
 use crate::{
     watcher::{Answer, Asked, names, next, place, take, watch},
-    world::{World, config, event, project},
+    world::{World, config, event},
 };
 
 /// Retries come after a hundredth of their time.
@@ -31,14 +31,6 @@ fn first_of_a_is_refused(asked: &Asked) -> (u16, Duration) {
 impl World {
     async fn ordered(&self, url: &str) {
         self.webhook_with("w", url.to_owned(), |it| it.ordering = Ordering::Record).await;
-    }
-
-    async fn change(&self, apply: impl Fn(&mut Webhook)) {
-        let apply = |webhook: &mut Webhook| {
-            apply(webhook);
-            Ok::<_, WriteError>(())
-        };
-        self.writer.update(&project(), "w", apply).await.unwrap();
     }
 
     async fn held(&self, record: &str) -> Vec<Held> {

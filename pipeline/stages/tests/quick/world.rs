@@ -22,7 +22,7 @@ use tributary_schemas::{
 };
 use tributary_stages::{
     deliver::{Config, Deliver},
-    entity::Writer,
+    entity::{WriteError, Writer},
     kafka::{Cluster, Config as KafkaConfig, Mock, Outgoing, Publisher},
     secret::{Field, KeyRing, Secret},
     store::{Config as StoreConfig, Stores},
@@ -174,6 +174,15 @@ impl World {
         };
         like(&mut webhook);
         self.writer.create(webhook).await.unwrap();
+    }
+
+    /// Changes the webhook `w`.
+    pub(crate) async fn change(&self, apply: impl Fn(&mut Webhook)) {
+        let apply = |webhook: &mut Webhook| {
+            apply(webhook);
+            Ok::<_, WriteError>(())
+        };
+        self.writer.update(&project(), "w", apply).await.unwrap();
     }
 
     /// Starts deliver; it ends when the world is dropped, or fails the test.

@@ -365,7 +365,7 @@ impl World {
         let id = webhook.id.clone();
         // As the process knows the webhook at this moment, it wants this.
         let known = self.members[life.member].view.get(&id);
-        let fit = known.map_or(Fit::Disabled, |it| fits(it, &record));
+        let fit = known.map_or(Fit::Disabled, |it| fits(it, &record.event, record.appended, record.cause));
         let wants = known.is_some_and(|it| tributary_core::deliver::interest::selects(it, &record.event));
         if fit != Fit::Sent || !wants || known.map(|it| it.version) != Some(webhook.version) {
             self.violations.push(format!(

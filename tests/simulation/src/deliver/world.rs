@@ -9,7 +9,7 @@ use std::{
 use tributary_core::deliver::{
     partition::ViewPosition,
     process::{Change, Row},
-    record::{LogKind, Origin, Reader, Record, TenureId},
+    record::{Cause, LogKind, Reader, Record, TenureId},
 };
 use tributary_schemas::{
     entity::{Ordering, RecordType, Webhook, WebhookStatus},
@@ -225,7 +225,7 @@ impl World {
             event: event.clone(),
             appended: Timestamp::from_micros(appended),
             attempt: 1,
-            origin: Origin::Wanted,
+            cause: Cause::Wanted,
             to: None,
             bytes: 100 + self.chance.below(2_000),
         };

@@ -64,7 +64,11 @@ impl Process {
         }
         let Some(entity) = webhook.entity.clone() else { return false };
         let as_it_is = holds(Guard::SentAsItIsNow);
-        let fit = if as_it_is { fits(&entity, &queued.record) } else { Fit::Sent };
+        let record = &queued.record;
+        let fit = match as_it_is {
+            true => fits(&entity, &record.event, record.appended, record.cause),
+            false => Fit::Sent,
+        };
         if fit != Fit::Sent {
             self.skip(queued, fit);
             self.enlist(id);

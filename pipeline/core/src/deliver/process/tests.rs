@@ -12,7 +12,7 @@ use tributary_schemas::{
 };
 
 use super::*;
-use crate::deliver::record::Origin;
+use crate::deliver::record::Cause;
 
 const TENURE: TenureId = TenureId(1);
 const OK: Ended = Ended::Answered { status: 200, retry_after: None };
@@ -67,7 +67,7 @@ fn record(offset: i64) -> Arc<Record> {
         }),
         appended: Timestamp::from_micros(1),
         attempt: 1,
-        origin: Origin::Wanted,
+        cause: Cause::Wanted,
         to: None,
         bytes: 100,
     })
