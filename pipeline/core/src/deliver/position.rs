@@ -18,6 +18,9 @@ pub struct Position {
     queued: BTreeSet<i64>,
     /// Being tried, or what follows an attempt is under way.
     trying: BTreeSet<i64>,
+    /// Not sent, and on its way into the log. It is no obstacle to being offered again: the webhook may have been enabled
+    /// again before that, and the view was late.
+    skipping: BTreeSet<i64>,
     /// Settled above what is queued or read next: not to be offered again.
     done: BTreeSet<i64>,
     /// The `from` of the row in the store.
@@ -90,6 +93,7 @@ impl Position {
             mode: Mode::Live { above: 0 },
             queued: BTreeSet::new(),
             trying: BTreeSet::new(),
+            skipping: BTreeSet::new(),
             done: BTreeSet::new(),
             stored: None,
             until: i64::MAX,
@@ -122,9 +126,9 @@ impl Position {
     pub fn begin_again(&mut self, since: Timestamp, next: i64) -> Vec<i64> {
         let queued = std::mem::take(&mut self.queued);
         let again = Self::beginning(Why::Begins, since, next);
-        let trying = std::mem::take(&mut self.trying);
+        let (trying, skipping) = (std::mem::take(&mut self.trying), std::mem::take(&mut self.skipping));
         let (stored, written) = (self.stored, self.written);
-        *self = Self { trying, stored, written, ..again };
+        *self = Self { trying, skipping, stored, written, ..again };
         queued.into_iter().collect()
     }
 
@@ -243,6 +247,7 @@ impl Position {
         matches!(self.mode, Mode::Replaying { read, until } if read >= until)
             && self.queued.is_empty()
             && self.trying.is_empty()
+            && self.skipping.is_empty()
     }
 
     /// What was queued is tried.
@@ -251,6 +256,18 @@ impl Position {
             self.trying.insert(offset);
         }
         self.forget_done();
+    }
+
+    /// What was queued is not sent.
+    pub fn skips(&mut self, offset: i64) {
+        self.queued.remove(&offset);
+        self.skipping.insert(offset);
+        self.forget_done();
+    }
+
+    /// That is logged.
+    pub fn skipped(&mut self, offset: i64) {
+        self.skipping.remove(&offset);
     }
 
     /// What was tried is to be tried again, as if it had not been.
@@ -317,7 +334,8 @@ impl Position {
             Mode::Behind { read } | Mode::Replaying { read, .. } => Some(read),
             Mode::Beginning | Mode::Live { .. } => None,
         };
-        [self.queued.first().copied(), self.trying.first().copied(), read].into_iter().flatten().min()
+        let first = |set: &BTreeSet<i64>| set.first().copied();
+        [first(&self.queued), first(&self.trying), first(&self.skipping), read].into_iter().flatten().min()
     }
 
     /// The lowest offset that holds the commit: not settled, and not covered by a row.
@@ -335,7 +353,7 @@ impl Position {
             Mode::Behind { read } if !covered(read) => Some(read),
             _ => None,
         };
-        [first(&self.queued), first(&self.trying), read].into_iter().flatten().min()
+        [first(&self.queued), first(&self.trying), first(&self.skipping), read].into_iter().flatten().min()
     }
 
     /// Whether the next owner would find it where it stands, if this process ended now.
@@ -367,6 +385,7 @@ impl Position {
         matches!(self.mode, Mode::Live { above } if above <= next)
             && self.queued.is_empty()
             && self.trying.is_empty()
+            && self.skipping.is_empty()
             && self.stored.is_none()
     }
 
@@ -435,6 +454,7 @@ impl Position {
             && matches!(self.mode, Mode::Live { .. })
             && !below(&self.queued)
             && !below(&self.trying)
+            && !below(&self.skipping)
     }
 
     /// The row is being removed: it covers nothing from now on.
@@ -450,7 +470,7 @@ impl Position {
 
     /// Whether anything is being tried.
     pub fn is_trying(&self) -> bool {
-        !self.trying.is_empty()
+        !self.trying.is_empty() || !self.skipping.is_empty()
     }
 }
 

@@ -311,7 +311,12 @@ impl World {
                 self.after(wait, move |world| {
                     if world.logs[log].owner == Some((life, tenure)) {
                         note!(world, "log {log} is committed at {offset}, {view:?}");
-                        world.logs[log].committed = Some((offset, view));
+                        // A client's commits come in their order.
+                        let later =
+                            world.logs[log].committed.as_ref().is_none_or(|(before, _)| *before <= offset);
+                        if later {
+                            world.logs[log].committed = Some((offset, view));
+                        }
                     }
                 });
             }

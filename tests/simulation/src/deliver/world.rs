@@ -110,6 +110,7 @@ pub(super) struct World {
     pub(super) store_away: i64,
     pub(super) manners: BTreeMap<WebhookId, Manner>,
     pub(super) webhooks: BTreeMap<WebhookId, Arc<Webhook>>,
+    deleted: BTreeSet<WebhookId>,
     /// Since when each wants what it wants now, without a gap.
     pub(super) wants_since: BTreeMap<WebhookId, i64>,
     pub(super) announced: BTreeMap<EventId, Announced>,
@@ -143,6 +144,7 @@ impl World {
             store_away: 0,
             manners: BTreeMap::new(),
             webhooks: BTreeMap::new(),
+            deleted: BTreeSet::new(),
             wants_since: BTreeMap::new(),
             announced: BTreeMap::new(),
             accepted: BTreeMap::new(),
@@ -251,7 +253,10 @@ impl World {
     pub(super) fn retain(&mut self, log: usize) {
         let held = &mut self.logs[log];
         let room = held.end - held.start;
-        let to = held.start + self.chance.within(0, room.max(1));
+        // Nothing goes that a view which lags may still begin with.
+        let young = held.records.iter().find(|(_, it)| it.written >= self.now - 2 * LAG_MOST);
+        let oldest = young.map_or(held.end, |(offset, _)| *offset);
+        let to = (held.start + self.chance.within(0, room.max(1))).min(oldest);
         held.start = to;
         held.records = held.records.split_off(&to);
         note!(self, "log {log} begins at {to}");
@@ -260,6 +265,10 @@ impl World {
     /// A person makes or changes a webhook: gives what the API answers 201 or 200 to.
     pub(super) fn set_webhook(&mut self, id: &str, change: impl FnOnce(&mut Webhook)) {
         let id: WebhookId = id.parse().expect("an id");
+        // An id is never used again.
+        if self.deleted.contains(&id) {
+            return;
+        }
         // Broker time, as control knows it from produce reports.
         let now = Timestamp::from_micros(self.now - self.chance.span(300 * MILLI));
         let mut webhook = match self.webhooks.get(&id) {
@@ -318,6 +327,7 @@ impl World {
         let id: WebhookId = id.parse().expect("an id");
         if self.webhooks.remove(&id).is_some() {
             self.wants_since.remove(&id);
+            self.deleted.insert(id.clone());
             self.control.push((self.now, id.clone(), None));
             note!(self, "webhook {id} is deleted");
         }

@@ -119,8 +119,10 @@ impl Process {
 
     /// Nothing that waits is sent.
     fn skip_all(&mut self, id: &WebhookId) {
-        for queued in self.webhooks.get_mut(id).map(|it| it.queue.clear()).unwrap_or_default() {
+        for mut queued in self.webhooks.get_mut(id).map(|it| it.queue.clear()).unwrap_or_default() {
             self.memory -= queued.record.bytes;
+            // It leaves no line: who holds that is out.
+            queued.line = None;
             self.skip(queued, Fit::Disabled);
         }
     }

@@ -117,7 +117,7 @@ impl Process {
         let webhook = self.webhook(&id);
         webhook.following += 1;
         let entity = webhook.entity.clone();
-        self.position(tenure, &reader, |position| position.begun(offset));
+        self.position(tenure, &reader, |position| position.skips(offset));
         let kind = Kind::of(&queued.record);
         let (webhook, project) = (entity.clone(), None);
         let begun = self.now.up;
@@ -126,7 +126,7 @@ impl Process {
         self.attempts.insert(attempt, made);
         self.out.push(Output::Follow { attempt, queued, webhook: entity, what: Follow::Skipped(fit) });
         if !holds(Guard::AttemptsBeforeCommit) {
-            self.settle(tenure, &reader, offset);
+            self.position(tenure, &reader, |position| position.skipped(offset));
         }
     }
 
@@ -202,7 +202,13 @@ impl Process {
         let webhook = self.webhook(&id);
         webhook.following = webhook.following.saturating_sub(1);
         webhook.queue.leave(&queued);
-        self.settle(queued.tenure, &queued.reader, queued.record.offset);
+        let offset = queued.record.offset;
+        // What was not even asked was skipped.
+        if made.project.is_some() {
+            self.settle(queued.tenure, &queued.reader, offset);
+        } else {
+            self.position(queued.tenure, &queued.reader, |position| position.skipped(offset));
+        }
         self.enlist(&id);
         self.read_on(&id);
         self.release_if_done(queued.tenure);
