@@ -110,6 +110,18 @@ pub fn raw_event(headers: &[(String, String)], body: &[u8]) -> String {
     format!(r#"{{"headers":{headers},"body":{body}{encoding}}}"#)
 }
 
+/// A `raw_event` without its body, which says so (contract §2): for requests that tell of so many records that their bodies
+/// together would be too much. `None`, if it is not one.
+pub fn without_body(raw_event: &str) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Headers<'a> {
+        #[serde(borrow)]
+        headers: &'a RawValue,
+    }
+    let Headers { headers } = serde_json::from_str(raw_event).ok()?;
+    Some(format!(r#"{{"headers":{headers},"body_omitted":true}}"#))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +192,14 @@ mod tests {
         let event = event("account.updated", Mode::NativeAutomatic, Subject::Account(facts));
         let expected = r#"{"project_id":"acme-27270","account_id":"GnQoASvosYhE5wJcmmAQs","event":"account.updated","event_date":"2026-11-01T15:09:22.961Z","record_type":"account","record_id":"GnQoASvosYhE5wJcmmAQs","sent_at":"2026-11-01T15:09:22.978Z","provider":"bamboohr","origin_owner_id":"customer-7","origin_owner_name":"Customer 7","origin_username":"hr@customer7.example","setup_information":{"subdomain":"customer7"}}"#;
         assert_eq!(written(&event, RecordType::Full), expected);
+    }
+
+    #[test]
+    fn a_body_that_is_left_out_is_said_to_be() {
+        let raw = raw_event(&[("x-event".into(), "hired".into())], b"[1]");
+        let without = without_body(&raw).unwrap();
+        assert_eq!(without, r#"{"headers":{"x-event":"hired"},"body_omitted":true}"#);
+        assert_eq!(without_body("[]"), None);
     }
 
     #[test]

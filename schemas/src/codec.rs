@@ -3,8 +3,6 @@
 //! Format 2 is the first of this reckoning: 1 was written by builds that nobody ran, and is refused. Each format has a
 //! file in `schemas/golden`, which the tests read for as long as `read` does.
 
-use std::cmp::Ordering;
-
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A value with an internal wire format.
@@ -17,10 +15,12 @@ pub trait Format: Serialize + DeserializeOwned {
     /// Reads the body that follows the format byte. Override it to read the format before this one too.
     fn read(format: u8, body: &[u8]) -> Result<Self, Undecodable> {
         let (name, expected) = (Self::NAME, Self::FORMAT);
-        match format.cmp(&Self::FORMAT) {
-            Ordering::Less => return Err(Undecodable::Older { name, format, expected }),
-            Ordering::Greater => return Err(Undecodable::Newer { name, format, expected }),
-            Ordering::Equal => {}
+        match format.checked_sub(Self::FORMAT) {
+            Some(0) => {}
+            None => return Err(Undecodable::Older { name, format, expected }),
+            // The release after this one writes it. What is further ahead nobody wrote.
+            Some(1) => return Err(Undecodable::Newer { name, format, expected }),
+            Some(_) => return Err(Undecodable::Unknown { name, format, expected }),
         }
         postcard::from_bytes(body).map_err(|source| Undecodable::Body { name: Self::NAME, source })
     }
@@ -48,7 +48,17 @@ pub enum Undecodable {
         /// What this release writes.
         expected: u8,
     },
-    /// Written by a later release.
+    /// Written by nobody that we know of.
+    #[error("a {name} of format {format}, and this release reads format {expected}: no release writes it")]
+    Unknown {
+        /// What was to be read.
+        name: &'static str,
+        /// What the bytes say.
+        format: u8,
+        /// What this release writes.
+        expected: u8,
+    },
+    /// Written by the release after this one.
     #[error(
         "a {name} of format {format}, and this release reads format {expected}: a later release must read it"
     )]

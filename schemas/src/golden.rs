@@ -230,7 +230,9 @@ fn triggers_are_sent_as_they_were() {
 
 #[test]
 fn a_format_of_before_is_refused_in_words_and_a_later_one_too() {
-    for (format, said) in [(1, "before the first release"), (3, "a later release must read it")] {
+    for (format, said) in
+        [(1, "before the first release"), (3, "a later release must read it"), (63, "no release writes it")]
+    {
         let mut bytes = codec::encode(&HEAD);
         bytes[0] = format;
         let error = codec::decode::<Head>(&bytes).unwrap_err();

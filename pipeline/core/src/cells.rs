@@ -4,9 +4,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tributary_schemas::{
+    codec::{self, Undecodable},
     id::{AccountId, RecordKey},
     observation::DeliveryKey,
     resource::Resource,
@@ -45,6 +46,27 @@ pub enum CellValue {
     Head(Head),
     /// Of a [`CellKey::Delivery`] or [`CellKey::Forgotten`]: it is there.
     Mark,
+    /// Of any: it is there, but can't be decoded. Its account is set aside.
+    Unreadable,
+}
+
+impl CellValue {
+    /// Reads what a store holds of a cell. What can't be decoded is a value too: it is its account's trouble alone.
+    ///
+    /// # Errors
+    /// When a later release wrote it: that is nobody's trouble, but must wait for one.
+    pub fn read(key: &CellKey, bytes: &[u8]) -> Result<Self, Undecodable> {
+        let read = match key {
+            CellKey::Record(..) => codec::decode(bytes).map(Self::Record),
+            CellKey::Range(_) => codec::decode(bytes).map(Self::Range),
+            CellKey::Head(..) => codec::decode(bytes).map(Self::Head),
+            CellKey::Delivery { .. } | CellKey::Forgotten(_) => Ok(Self::Mark),
+        };
+        match read {
+            Err(error @ Undecodable::Newer { .. }) => Err(error),
+            read => Ok(read.unwrap_or(Self::Unreadable)),
+        }
+    }
 }
 
 /// A cell with the timestamp that it was written with; no value means that it was removed at that time.
@@ -74,6 +96,8 @@ pub struct Cells {
     others: HashMap<CellKey, Stamped>,
     /// Accounts forgotten, and when: older cells of theirs are gone.
     forgotten: HashMap<AccountId, i64>,
+    /// Accounts of which a cell can't be decoded.
+    unreadable: BTreeSet<AccountId>,
 }
 
 #[derive(Debug, Clone)]
@@ -91,6 +115,9 @@ impl Cells {
         {
             let since = self.forgotten.entry(account.clone()).or_insert(ts);
             *since = ts.max(*since);
+        }
+        if value == Some(CellValue::Unreadable) {
+            self.unreadable.insert(key.account().clone());
         }
         let stamped = Stamped { ts, value };
         let later = |held: &Stamped| held.ts > ts;
@@ -115,6 +142,12 @@ impl Cells {
     /// Takes all cells of `other` in.
     pub fn absorb_all(&mut self, other: &Cells) {
         other.cells().for_each(|cell| self.absorb(cell));
+    }
+
+    /// When a cell was written or removed, if that is known here; the forgetting of its account counts.
+    pub fn stamp(&self, key: &CellKey) -> Option<i64> {
+        let forgotten = self.forgotten.get(key.account()).copied();
+        self.stamped(key).map(|stamped| stamped.ts).max(forgotten)
     }
 
     /// Copies what is wanted of these into `to`, with what was removed.
@@ -153,7 +186,7 @@ impl Cells {
     pub fn record(&self, bucket: &Bucket, key: RecordKey) -> Option<&Known> {
         match self.get(&CellKey::Record(bucket.clone(), key))? {
             CellValue::Record(known) => Some(known),
-            CellValue::Range(_) | CellValue::Head(_) | CellValue::Mark => None,
+            CellValue::Range(_) | CellValue::Head(_) | CellValue::Mark | CellValue::Unreadable => None,
         }
     }
 
@@ -162,7 +195,7 @@ impl Cells {
         self.records.range(all_of(bucket)).filter_map(|((bucket, key), stamped)| {
             match self.visible(&bucket.account, stamped)? {
                 CellValue::Record(known) => Some((*key, known)),
-                CellValue::Range(_) | CellValue::Head(_) | CellValue::Mark => None,
+                CellValue::Range(_) | CellValue::Head(_) | CellValue::Mark | CellValue::Unreadable => None,
             }
         })
     }
@@ -171,7 +204,7 @@ impl Cells {
     pub fn range(&self, bucket: &Bucket) -> Option<&RangeRow> {
         match self.get(&CellKey::Range(bucket.clone()))? {
             CellValue::Range(row) => Some(row),
-            CellValue::Record(_) | CellValue::Head(_) | CellValue::Mark => None,
+            CellValue::Record(_) | CellValue::Head(_) | CellValue::Mark | CellValue::Unreadable => None,
         }
     }
 
@@ -179,8 +212,13 @@ impl Cells {
     pub fn head(&self, account: &AccountId, resource: Resource) -> Option<Head> {
         match self.get(&CellKey::Head(account.clone(), resource))? {
             CellValue::Head(head) => Some(*head),
-            CellValue::Record(_) | CellValue::Range(_) | CellValue::Mark => None,
+            CellValue::Record(_) | CellValue::Range(_) | CellValue::Mark | CellValue::Unreadable => None,
         }
+    }
+
+    /// Whether a cell of an account that is held here can't be decoded.
+    pub fn is_unreadable(&self, account: &AccountId) -> bool {
+        self.unreadable.contains(account)
     }
 
     /// Whether a mark (a delivery, a forgotten account) is there.

@@ -26,11 +26,13 @@ pub enum Guard {
     CompleteScans,
     UnknownOutcomes,
     IdleTold,
+    RunNotAhead,
+    ClosedRefusals,
 }
 
 impl Guard {
     /// All guards.
-    pub const ALL: [Guard; 20] = [
+    pub const ALL: [Guard; 22] = [
         Self::StateAfterCommit,
         Self::WalReplay,
         Self::ReplayToTheEnd,
@@ -51,6 +53,8 @@ impl Guard {
         Self::CompleteScans,
         Self::UnknownOutcomes,
         Self::IdleTold,
+        Self::RunNotAhead,
+        Self::ClosedRefusals,
     ];
 
     /// Its name on the command line.
@@ -76,6 +80,8 @@ impl Guard {
             Self::CompleteScans => "complete-scans",
             Self::UnknownOutcomes => "unknown-outcomes",
             Self::IdleTold => "idle-told",
+            Self::RunNotAhead => "run-not-ahead",
+            Self::ClosedRefusals => "closed-refusals",
         }
     }
 
@@ -102,6 +108,8 @@ impl Guard {
             Self::CompleteScans => "a listing that broke off lands",
             Self::UnknownOutcomes => "a transaction whose outcome is not known is taken for aborted",
             Self::IdleTold => "nobody is told that all of a quiet partition was applied",
+            Self::RunNotAhead => "a run began when its poller's wall clock says",
+            Self::ClosedRefusals => "what a store refuses for good is decided all the same",
         }
     }
 }

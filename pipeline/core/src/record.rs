@@ -64,6 +64,9 @@ pub enum Standing {
     Compared,
     /// It has not: what the run says is taken over, told in this way.
     Baseline(Announce),
+    /// It has, of records that were named or selected in another way: what the run says is taken over in silence, and what
+    /// it does not name is nothing that could be told of.
+    Rebased,
 }
 
 /// Whether two hashes of a record can be compared.
@@ -121,6 +124,7 @@ pub fn observe(before: Option<&Known>, seen: &Observation<'_>) -> Seen {
             (None, Standing::Compared) => run::compare(record, pass, *sight),
             (None, Standing::Baseline(Announce::Nothing)) => run::take_over(record, pass, *sight),
             (None, Standing::Baseline(Announce::Created)) => run::announce(record, pass, *sight),
+            (None, Standing::Rebased) => run::rebase(record, pass, *sight),
         },
     }
 }

@@ -35,7 +35,7 @@ impl Snapshot {
     }
 
     /// The run that it is part of; a forgetting is of none.
-    pub fn run(&self) -> Option<&Run> {
+    pub fn run_mut(&mut self) -> Option<&mut Run> {
         match self {
             Self::Forget(_) => None,
             Self::Summary(Summary { run, .. })

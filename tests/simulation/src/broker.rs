@@ -23,11 +23,13 @@ pub(crate) struct Log<T> {
     /// Transactions of which the marker is there: whether they were committed.
     decided: HashMap<TransactionId, bool>,
     pub(crate) begins: i64,
+    /// When something was last appended.
+    pub(crate) appended_at: i64,
 }
 
 impl<T> Log<T> {
     fn new() -> Self {
-        Self { entries: Vec::new(), decided: HashMap::new(), begins: 0 }
+        Self { entries: Vec::new(), decided: HashMap::new(), begins: 0, appended_at: 0 }
     }
 
     pub(crate) fn end(&self) -> i64 {

@@ -110,6 +110,14 @@ fn weather(world: &mut World) {
         let at = world.chance.within(0, CALM + 100 * SECOND);
         world.after(at, World::retain);
     }
+    // Long after everything, retention passes what is quiet; and then somebody begins anew.
+    if world.chance.permille(300) {
+        let at = CALM + 110 * SECOND + world.chance.within(0, 20 * SECOND);
+        world.after(at, World::retain_nothing_old);
+        for process in 0..world.processes.len() {
+            world.after(at + SECOND, move |world| world.kill(process));
+        }
+    }
 }
 
 /// How a search through seeds ended.

@@ -6,12 +6,16 @@ use std::{
     time::Duration,
 };
 
-use tributary_core::unify::{
-    Abort, Action, Event, Found, Lane, Limits, Memory, Message, Now, Outcome, Received, Transaction, timed,
+use tributary_core::{
+    cells::written,
+    unify::{
+        Abort, Action, Event, Found, Lane, Limits, Memory, Message, Now, Outcome, Received, Transaction,
+        timed,
+    },
 };
 use tributary_schemas::{
     time::Timestamp,
-    wal::{CommitMetadata, InputPosition, Twin, WalRecord},
+    wal::{CommitMetadata, InputPosition, Mutation, Twin, WalRecord},
 };
 
 use crate::{
@@ -600,7 +604,12 @@ impl World {
             return self.send_offsets(open, id, written, offsets);
         }
         let first = writes.remove(0);
-        let ask = move |world: &mut World| world.broker.append(open.name, open.epoch, id, first);
+        let ask = move |world: &mut World| {
+            if !first.wal.is_empty() {
+                world.broker.wal[first.partition as usize].appended_at = world.now;
+            }
+            world.broker.append(open.name, open.epoch, id, first)
+        };
         self.request(open.who, ask, move |world, answer| match answer {
             Some(Some(these)) => {
                 written.extend(these);
@@ -649,7 +658,22 @@ impl World {
         self.processes[process].skew = skew;
     }
 
-    /// The log loses what is old, and what has been applied.
+    /// The log loses all that is old, where the store has it: what lies behind the last record, too.
+    pub(crate) fn retain_nothing_old(&mut self) {
+        for partition in 0..PARTITIONS as usize {
+            let wal = &self.broker.wal[partition];
+            let quiet = wal.appended_at < self.now - 33 * SECOND && wal.stable() == wal.end();
+            let stored = |(ts, mutation): (i64, &Mutation)| {
+                self.store.cells.stamp(&written(ts, mutation).key).is_some_and(|stored| stored >= ts)
+            };
+            if quiet && wal.committed().all(|(_, record)| record.timed().all(stored)) {
+                let wal = &mut self.broker.wal[partition];
+                wal.begins = wal.end();
+            }
+        }
+    }
+
+    /// The log loses what has been applied.
     pub(crate) fn retain(&mut self) {
         for partition in 0..PARTITIONS {
             let applied = [Twin::Native, Twin::Snapshots]

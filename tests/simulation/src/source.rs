@@ -20,7 +20,10 @@ use tributary_schemas::{
     time::Timestamp,
 };
 
-use crate::world::{CALM, MILLI, PARTITIONS, SECOND, World, note};
+use crate::{
+    store::STORE_TAKES,
+    world::{CALM, HOUR, MILLI, PARTITIONS, SECOND, World, note},
+};
 
 pub(crate) const RESOURCE: Resource = Resource::HrisEmployees;
 /// Records have ids below this.
@@ -51,6 +54,8 @@ pub(crate) struct Provider {
     /// What was last read of each record: nothing older is read after it.
     read: BTreeMap<u32, i64>,
     pub(crate) forgotten: bool,
+    /// How far its poller's clock is ahead.
+    ahead: i64,
 }
 
 impl Provider {
@@ -79,7 +84,7 @@ impl Provider {
             source: self.source.clone(),
             resource: RESOURCE,
             run: RunId(self.runs),
-            begun_at: Timestamp::from_micros(now),
+            begun_at: Timestamp::from_micros(now + self.ahead),
             lasted: Duration::ZERO,
             projection: ProjectionVersion {
                 identity: ProjectionDigest([1; 8]),
@@ -127,6 +132,7 @@ impl World {
             watermark: 0,
             read: BTreeMap::new(),
             forgotten: false,
+            ahead: if self.chance.permille(150) { self.chance.within(SECOND, HOUR) } else { 0 },
         };
         for id in 0..self.chance.below(IDS) as u32 {
             provider.contents += 1;
@@ -150,6 +156,14 @@ impl World {
         if self.chance.permille(60) {
             let at = self.chance.within(0, CALM);
             self.after(at, move |world| world.forget(number));
+        }
+        if self.chance.permille(100) {
+            let at = self.chance.within(0, CALM);
+            self.after(at, move |world| world.poison(number));
+        }
+        for beat in 0..self.chance.below(8) {
+            let at = CALM + SECOND * 20 * beat as i64;
+            self.after(at, move |world| world.beat(number));
         }
         for clean in 0..5 {
             self.scan_later(number, CALM + (35 + 35 * clean) * SECOND, Ending::Clean);
@@ -197,10 +211,15 @@ impl World {
     }
 
     fn webhook(&mut self, number: usize, delivery: DeliveryId, changes: &[(Action, u32)], at: i64) {
-        let change = |(index, (action, id)): (usize, &(Action, u32))| NativeChange {
+        let changes = changes.iter().map(|(action, id)| (*action, remote(*id))).collect();
+        self.told_of(number, delivery, changes, at);
+    }
+
+    fn told_of(&mut self, number: usize, delivery: DeliveryId, changes: Vec<(Action, RemoteId)>, at: i64) {
+        let change = |(index, (action, id)): (usize, &(Action, RemoteId))| NativeChange {
             resource: RESOURCE,
             action: *action,
-            remote_id: remote(*id),
+            remote_id: id.clone(),
             key_name: "id".into(),
             occurred_at: Some(Timestamp::from_micros(at)),
             raw_event: None,
@@ -217,9 +236,20 @@ impl World {
             changes: changes.iter().enumerate().map(change).collect(),
         };
         let partition = self.providers[number].partition;
-        note!(self, "provider {number}: webhook {:?} of {changes:?}", input.delivery);
+        note!(self, "provider {number}: webhook {:?} of {} changes", input.delivery, changes.len());
         self.broker.native[partition as usize].push(Input::Native(input));
         self.fetch_everywhere(partition);
+    }
+
+    /// A webhook that names a record as no store keeps it.
+    fn poison(&mut self, number: usize) {
+        let id = RemoteId::new("x".repeat(STORE_TAKES + 1));
+        self.told_of(number, DeliveryId::None, vec![(Action::Updated, id)], self.now);
+    }
+
+    /// A webhook that changes nothing, so that a partition is busy though all is calm.
+    fn beat(&mut self, number: usize) {
+        self.told_of(number, DeliveryId::None, Vec::new(), self.now);
     }
 
     fn scan_later(&mut self, number: usize, span: i64, ending: Ending) {
@@ -329,7 +359,13 @@ impl World {
     fn land(&mut self, number: usize, message: Snapshot) {
         let partition = self.providers[number].partition;
         note!(self, "provider {number}: {}", brief(&message));
-        self.broker.snapshots[partition as usize].push(Input::Snapshot(message));
+        let mut message = message;
+        if let Some(run) = message.run_mut() {
+            let begun_at = run.begun_at.as_micros() - self.providers[number].ahead;
+            run.lasted = Duration::from_micros((self.now - begun_at) as u64);
+        }
+        let input = Input::of_poll(message, Some(Timestamp::from_micros(self.now)));
+        self.broker.snapshots[partition as usize].push(input);
         self.fetch_everywhere(partition);
     }
 

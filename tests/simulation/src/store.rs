@@ -3,7 +3,13 @@
 use tributary_core::cells::{Cell, CellKey, Cells, Want};
 use tributary_schemas::wal::Mutation;
 
-use crate::world::{SECOND, World};
+use crate::world::{HOUR, SECOND, World};
+
+/// Behind the end of the world.
+const NEVER: i64 = 10 * HOUR;
+
+/// The longest name of a record that the store takes. It refuses a longer one for good, and whoever writes it waits.
+pub(crate) const STORE_TAKES: usize = 10_000;
 
 #[derive(Default)]
 pub(crate) struct Store {
@@ -25,6 +31,12 @@ impl World {
     pub(crate) fn write(&mut self, mutations: Vec<(i64, Mutation)>, most: i64) -> i64 {
         let mut last = 1;
         for (ts, mutation) in mutations {
+            if let Mutation::Record { known: Some(known), .. } = &mutation
+                && known.remote_id.as_str().len() > STORE_TAKES
+            {
+                last = NEVER;
+                continue;
+            }
             let span = self.chance.span(most);
             last = last.max(span);
             if self.stormy() && self.chance.permille(60) {

@@ -54,12 +54,11 @@ fn heard(before: Option<&Known>, news: &News) -> At {
 
 /// Whether the record's deletion has overtaken this event: it came within `settle` of it, or happened before.
 fn late(known: &Known, news: &News) -> bool {
-    let deleted_at = match (known.state, known.at, known.sequence) {
-        (State::Live(_) | State::Missing { .. } | State::Touched, ..) => return false,
-        (State::Gone, At::Native(heard), _) => heard,
-        // A run deleted it, and told so at this time.
-        (State::Gone, At::Run { .. }, Some(told)) => Timestamp::from_micros(told.0),
-        (State::Gone, At::Run { .. }, None) => return false,
+    let deleted_at = match (known.state, known.at) {
+        (State::Live(_) | State::Missing { .. } | State::Touched, _) => return false,
+        (State::Gone, At::Native(heard)) => heard,
+        // It was gone when the run began, or went while it listed: what came after the beginning may be news.
+        (State::Gone, At::Run { begun_at, .. }) => begun_at,
     };
     news.received_at <= deleted_at.plus(news.settle)
         || news.occurred_at.is_some_and(|occurred_at| occurred_at < deleted_at)

@@ -93,6 +93,17 @@ pub(super) fn take_over(record: Record<'_>, pass: &Pass, sight: Sight) -> Seen {
     record.adopt(record.known(state, pass.at(), introduced), Some(Note::TakenOver))
 }
 
+/// Under another identity a record that is not named is not gone: it was another. It is forgotten in silence, whoever
+/// doubts it, as no later run can name it.
+pub(super) fn rebase(record: Record<'_>, pass: &Pass, sight: Sight) -> Seen {
+    match sight {
+        Sight::Listed(_) => take_over(record, pass, sight),
+        Sight::Unlisted(_) | Sight::Unseen | Sight::Deleted(_) => {
+            take_over(record, pass, Sight::Unlisted(Doubt::Sure))
+        }
+    }
+}
+
 /// A baseline tells each record as `created`; what is not there any more speaks as ever.
 pub(super) fn announce(record: Record<'_>, pass: &Pass, sight: Sight) -> Seen {
     let state = match (sight, record.state()) {

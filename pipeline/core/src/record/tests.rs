@@ -195,6 +195,7 @@ fn a_native_event_speaks_unless_it_was_told() {
         ("created anew after a scan has told its delete", "s1a s2- n5+", "cdc", "*"),
         ("an event that comes after a later one trusts no earlier run", "n3+ n2 s3-", "cu", "*"),
         ("updated within settle of a delete that a scan told", "s1a s2- n2'", "cd", "-"),
+        ("created anew while the scan that missed it went on", "s1a s2- n3+", "cdc", "*"),
         ("a touched record that a scan misses is deleted", "n1+ s2-", "cd", "-"),
         ("a touched record that can't be read stays touched", "s1a n2 s3? s4b", "cu", "b"),
     ] {

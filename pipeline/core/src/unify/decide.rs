@@ -24,6 +24,9 @@ use tributary_schemas::{
 };
 
 pub(crate) use self::{draft::Draft, input::MAX_RECORDS};
+
+/// The longest name of a record, in bytes: more is no name, and no store is asked to keep it.
+pub const MAX_REMOTE_ID: usize = 8_192;
 pub use self::{
     draft::{MAX_EVENT_BYTES, MAX_EVENTS, MAX_WAL_BYTES},
     event::Telling,
@@ -31,6 +34,7 @@ pub use self::{
 };
 use crate::{
     cells::{CellKey, Cells},
+    guard::{Guard, holds},
     record::Note,
     unify::rejection::Rejection,
 };
@@ -57,8 +61,16 @@ pub fn decide(input: &Input, known: &Cells, now: Timestamp, ts: i64) -> Result<D
         draft.note(Note::Forgotten);
         return draft.finish();
     }
-    if input.resources().contains(&Resource::Account) {
+    if known.is_unreadable(account) && !matches!(input, Input::Snapshot(Snapshot::Forget(_))) {
+        return Err(Rejection::UnreadableState);
+    }
+    if !matches!(input, Input::Snapshot(Snapshot::Forget(_)))
+        && input.resources().contains(&Resource::Account)
+    {
         return Err(Rejection::NotARecord);
+    }
+    if input.remote_ids().any(|id| id.as_str().len() > MAX_REMOTE_ID) && holds(Guard::ClosedRefusals) {
+        return Err(Rejection::RemoteIdTooLong);
     }
     match input {
         Input::Native(native) => native::decide(native, &mut draft)?,

@@ -14,6 +14,15 @@ pub enum Event {
     Tick,
     /// A message was read.
     Message(Box<Received>),
+    /// A message was read that a later release wrote. It must be decided before all that follow it.
+    Newer {
+        /// Where it stands.
+        position: InputPosition,
+        /// The assignment.
+        epoch: u64,
+        /// What is wrong.
+        detail: String,
+    },
     /// A partition is ours, under an assignment whose number is greater than any before.
     Assigned {
         /// The partition.

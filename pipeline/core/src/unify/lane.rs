@@ -9,6 +9,8 @@ mod work;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use tributary_schemas::wal::InputPosition;
+
 use self::work::Work;
 use super::{
     batch::{Limits, Turn, due},
@@ -81,6 +83,15 @@ impl Lane {
             Event::Message(received) => {
                 if let Some(partition) = self.partitions.get_mut(&received.position.partition) {
                     partition.push(*received, now.uptime);
+                }
+            }
+            Event::Newer { position: InputPosition { twin, partition, offset }, epoch, detail } => {
+                let held = self.partitions.get(&partition).filter(|it| it.epoch == epoch);
+                if held.is_some_and(|it| it.reading().is_some()) {
+                    self.halt(
+                        Loss { partition, kind: LossKind::Newer { twin, offset, detail } },
+                        &mut actions,
+                    );
                 }
             }
             Event::Assigned { partition, epoch } => {

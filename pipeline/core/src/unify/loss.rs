@@ -57,6 +57,16 @@ pub enum LossKind {
         /// Where it ends.
         end: i64,
     },
+    /// Nothing is lost, but this release can't go on: an input was written by a later one.
+    #[error("the input at offset {offset} of {}: {detail}; nothing is lost", name(*.twin))]
+    Newer {
+        /// Which input.
+        twin: Twin,
+        /// Where it stands.
+        offset: i64,
+        /// What is wrong.
+        detail: String,
+    },
     /// A record of the WAL can't be decoded.
     #[error("the record at offset {offset} of unify.wal can't be read: {detail}")]
     Unreadable {
@@ -76,6 +86,7 @@ impl LossKind {
             Self::NoOffsets { .. } => "no_offsets",
             Self::Input { .. } => "input",
             Self::Unreadable { .. } => "unreadable",
+            Self::Newer { .. } => "newer",
         }
     }
 }

@@ -24,6 +24,14 @@ pub enum Rejection {
     /// More events, or more state, than go into one transaction.
     #[error("the message changes more than fits into one transaction")]
     TooManyChanges,
+    /// A record's name that is longer than [`MAX_REMOTE_ID`](super::decide::MAX_REMOTE_ID).
+    #[error("a remote id is too long: expected at most 8192 bytes")]
+    RemoteIdTooLong,
+    /// What is known of the account can't be decoded.
+    #[error(
+        "what is known of the account can't be read: `tributary unify repair` makes it anew, then send this again"
+    )]
+    UnreadableState,
     /// The resource `account` has no records.
     #[error("`account` is no resource with records")]
     NotARecord,
@@ -40,6 +48,8 @@ impl Rejection {
             Self::Misplaced => "misplaced",
             Self::TooManyRecords => "too_many_records",
             Self::TooManyChanges => "too_many_changes",
+            Self::RemoteIdTooLong => "remote_id_too_long",
+            Self::UnreadableState => "unreadable_state",
             Self::NotARecord => "not_a_record",
         }
     }

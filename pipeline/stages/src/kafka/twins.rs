@@ -18,7 +18,10 @@ use rdkafka::{
     types::RDKafkaRespErr,
 };
 use tributary_core::unify::Flow;
-use tributary_schemas::wal::{CommitMetadata, InputPosition, Twin};
+use tributary_schemas::{
+    time::Timestamp,
+    wal::{CommitMetadata, InputPosition, Twin},
+};
 
 use super::Cluster;
 
@@ -42,6 +45,8 @@ pub struct TwinMessage {
     pub key: Vec<u8>,
     /// What it says.
     pub payload: Vec<u8>,
+    /// When the broker appended it.
+    pub appended_at: Option<Timestamp>,
 }
 
 /// A committed offset with what was committed beside it.
@@ -104,6 +109,10 @@ impl Twins {
                     position: InputPosition { twin, partition: record.partition(), offset: record.offset() },
                     key: record.key().unwrap_or_default().to_vec(),
                     payload: record.payload().unwrap_or_default().to_vec(),
+                    appended_at: record
+                        .timestamp()
+                        .to_millis()
+                        .map(|millis| Timestamp::from_micros(millis.saturating_mul(1_000))),
                 }))
             }
             Some(Err(error)) => {

@@ -16,7 +16,8 @@ use tributary_schemas::wal::WalRecord;
 use super::{
     Shared,
     ask::Ask,
-    input, metrics,
+    input::{self, Unread},
+    metrics,
     router::{Order, Router},
     transaction,
 };
@@ -117,8 +118,8 @@ impl Lane {
     fn obey(&mut self, order: Order) -> anyhow::Result<Next> {
         match order {
             Order::Message { message, epoch, permit } => {
-                let received = self.decoded(message, epoch, permit);
-                self.happened(Event::Message(Box::new(received)))
+                let event = self.decoded(message, epoch, permit);
+                self.happened(event)
             }
             Order::Revoked { partitions, done } => {
                 self.tickets += 1;
@@ -129,11 +130,19 @@ impl Lane {
         }
     }
 
-    fn decoded(&self, message: TwinMessage, epoch: u64, permit: Permit) -> Received {
-        let TwinMessage { position, key, payload } = message;
-        let input = input::read(&self.shared.catalog, position.twin, &payload);
+    fn decoded(&self, message: TwinMessage, epoch: u64, permit: Permit) -> Event {
+        let TwinMessage { position, key, payload, appended_at } = message;
+        let input = match input::read(&self.shared.catalog, position.twin, &payload, appended_at) {
+            Ok(input) => Ok(input),
+            Err(Unread::Dead(dead)) => Err(dead),
+            Err(Unread::Newer(error)) => {
+                let detail = error.to_string();
+                return Event::Newer { position, epoch, detail };
+            }
+        };
         let bytes = payload.len() + key.len();
-        Received { position, epoch, bytes, permit, message: Message { key, payload: payload.into(), input } }
+        let message = Message { key, payload: payload.into(), input };
+        Event::Message(Box::new(Received { position, epoch, bytes, permit, message }))
     }
 
     /// Tells the machine, and does what it says, until nothing is left to do.

@@ -35,8 +35,9 @@ pub(super) fn decide(page: &DeltaPage, draft: &mut Draft<'_>) -> Result<(), Reje
     let ground = Ground::of(draft.known, &run.source.account, run.resource);
     let changed = page.changed.iter().map(|listed| (&listed.remote_id, Sight::Listed(listed.content)));
     let deleted = page.deleted.iter().map(|it| (&it.remote_id, Sight::Deleted(it.deleted_at)));
+    let telling = Telling::delta(page);
     for (remote_id, sight) in changed.chain(deleted) {
-        see(page, &pass, remote_id, sight, &ground, draft);
+        see(page, &pass, (remote_id, sight), &ground, draft, telling.clone());
     }
     Ok(())
 }
@@ -44,10 +45,10 @@ pub(super) fn decide(page: &DeltaPage, draft: &mut Draft<'_>) -> Result<(), Reje
 fn see(
     page: &DeltaPage,
     pass: &Pass,
-    remote_id: &RemoteId,
-    sight: Sight,
+    (remote_id, sight): (&RemoteId, Sight),
     ground: &Ground,
     draft: &mut Draft<'_>,
+    telling: Telling<'_>,
 ) {
     let key = remote_id.key();
     let bucket = ground.place(draft.known, key);
@@ -57,7 +58,7 @@ fn see(
     }
     let observation = Observation { remote_id, told: Told::Run(pass.clone(), sight) };
     let seen = observe(draft.record(&bucket, key).as_ref(), &observation);
-    draft.take(&bucket, key, seen, Telling::delta(page));
+    draft.take(&bucket, key, seen, telling);
 }
 
 /// Why a delta says nothing about a range: it has had no baseline, or its hashes are of another projection.

@@ -1,6 +1,9 @@
 //! How a change is told: the facts of an event that are its message's, not its record's.
 
+use std::borrow::Cow;
+
 use tributary_schemas::{
+    body::without_body,
     event::{Subject, UnifiedEvent},
     id::{EventId, RecordKey, Sequence},
     observation::{DeltaPage, Notification, Run, Source},
@@ -10,10 +13,38 @@ use tributary_schemas::{
     time::Timestamp,
 };
 
-use super::input::{NativeChange, NativeInput};
+use super::{
+    draft::MAX_EVENT_BYTES,
+    input::{NativeChange, NativeInput},
+};
+
+/// Whether the bodies of a request go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bodies {
+    /// They do.
+    Kept,
+    /// Together they would be more than [`MAX_EVENT_BYTES`]: each event is told all the same.
+    Omitted,
+}
+
+impl Bodies {
+    /// Of a request whose events hold so many bytes together.
+    pub(super) fn of(bytes: usize) -> Self {
+        if bytes > MAX_EVENT_BYTES { Self::Omitted } else { Self::Kept }
+    }
+}
+
+/// What each of so many events holds of one request.
+fn part_of(raw_event: Option<&str>, events: usize) -> Option<Cow<'_, str>> {
+    match (raw_event, Bodies::of(raw_event.map_or(0, str::len).saturating_mul(events))) {
+        (Some(raw), Bodies::Kept) => Some(raw.into()),
+        (Some(raw), Bodies::Omitted) => without_body(raw).map(Cow::from),
+        (None, _) => None,
+    }
+}
 
 /// How a change is told.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Telling<'a> {
     source: &'a Source,
     resource: Resource,
@@ -22,7 +53,7 @@ pub struct Telling<'a> {
     mode: Mode,
     /// When it happened by the provider's clock, or when we heard of it; `None`: it was detected now.
     happened_at: Option<Timestamp>,
-    raw_event: Option<&'a str>,
+    raw_event: Option<Cow<'a, str>>,
     event_data: Option<&'a str>,
 }
 
@@ -49,14 +80,15 @@ impl<'a> Telling<'a> {
             Some(Notification { received_at, mode, raw_event }) => Self {
                 mode: *mode,
                 happened_at: Some(*received_at),
-                raw_event: raw_event.as_deref(),
+                raw_event: part_of(raw_event.as_deref(), page.changed.len() + page.deleted.len()),
                 ..synthetic
             },
         }
     }
 
     /// A change that a provider told.
-    pub fn native(input: &'a NativeInput, change: &'a NativeChange) -> Self {
+    pub fn native(input: &'a NativeInput, change: &'a NativeChange, bodies: Bodies) -> Self {
+        let raw_event = change.raw_event.as_deref();
         Self {
             source: &input.source,
             resource: change.resource,
@@ -64,7 +96,10 @@ impl<'a> Telling<'a> {
             key_name: &change.key_name,
             mode: input.mode,
             happened_at: Some(change.occurred_at.unwrap_or(input.received_at)),
-            raw_event: change.raw_event.as_deref(),
+            raw_event: match bodies {
+                Bodies::Kept => raw_event.map(Cow::from),
+                Bodies::Omitted => raw_event.and_then(without_body).map(Cow::from),
+            },
             event_data: change.event_data.as_deref(),
         }
     }
@@ -101,7 +136,7 @@ impl<'a> Telling<'a> {
             subject: Subject::Record {
                 record_id: record_id::encode(self.id_prefix, self.key_name, &before.remote_id),
                 remote_id: before.remote_id.clone(),
-                raw_event: self.raw_event.map(Into::into),
+                raw_event: self.raw_event.map(Cow::into_owned),
                 event_data: self.event_data.map(Into::into),
             },
         }

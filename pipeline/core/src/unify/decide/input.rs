@@ -11,6 +11,7 @@ use tributary_schemas::{
 
 use crate::{
     cells::{CellKey, Cells, Want},
+    guard::{Guard, holds},
     range::{Ground, overlapping},
 };
 
@@ -67,6 +68,18 @@ pub struct NativeChange {
 }
 
 impl Input {
+    /// A message of `poll.snapshots` that the broker appended then, where it says so. Its run began no later than as long
+    /// before as it had lasted, whatever the poller's wall clock says: one that is ahead would have it speak of what was
+    /// learnt after it.
+    pub fn of_poll(mut snapshot: Snapshot, appended_at: Option<Timestamp>) -> Self {
+        if let (Some(run), Some(appended_at)) = (snapshot.run_mut(), appended_at)
+            && holds(Guard::RunNotAhead)
+        {
+            run.begun_at = run.begun_at.min(appended_at.minus(run.lasted));
+        }
+        Self::Snapshot(snapshot)
+    }
+
     /// Whose records it speaks of.
     pub fn source(&self) -> &Source {
         match self {
@@ -87,6 +100,19 @@ impl Input {
             }
             Self::Native(native) => native.resources(),
         }
+    }
+
+    /// The records that it names.
+    pub(super) fn remote_ids(&self) -> impl Iterator<Item = &RemoteId> {
+        let (listed, deleted, changes) = match self {
+            Self::Snapshot(Snapshot::Summary(_) | Snapshot::Forget(_)) => (&[][..], &[][..], &[][..]),
+            Self::Snapshot(Snapshot::Range(listing)) => (&listing.records[..], &[][..], &[][..]),
+            Self::Snapshot(Snapshot::Delta(page)) => (&page.changed[..], &page.deleted[..], &[][..]),
+            Self::Native(native) => (&[][..], &[][..], &native.changes[..]),
+        };
+        let listed = listed.iter().map(|listed| &listed.remote_id);
+        let deleted = deleted.iter().map(|tombstone| &tombstone.remote_id);
+        listed.chain(deleted).chain(changes.iter().map(|change| &change.remote_id))
     }
 
     /// What must be read first: whether the account is forgotten, how its resources stand, whether the delivery was decided.

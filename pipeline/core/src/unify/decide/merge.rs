@@ -143,7 +143,7 @@ fn doubt(listing: &RangeListing, stored: &Stored<'_>, pairs: &[Pair<'_>]) -> Dou
     let lost = |pair: &&Pair<'_>| {
         let pass = stored.pass(&listing.run, pair.key);
         pair.content.is_none()
-            && pass.standing != Standing::Baseline(Announce::Nothing)
+            && !matches!(pass.standing, Standing::Baseline(Announce::Nothing) | Standing::Rebased)
             && pass.bar(pair.kept.map(|kept| kept.known)).is_none()
             && pair.kept.is_some_and(|kept| matches!(kept.known.state, State::Live(_) | State::Touched))
     };

@@ -2,7 +2,12 @@
 
 use tributary_schemas::{id::Bits, state::Head, wal::Mutation};
 
-use super::{MAX_RECORDS, draft::Draft, event::Telling, input::NativeInput};
+use super::{
+    MAX_RECORDS,
+    draft::Draft,
+    event::{Bodies, Telling},
+    input::{NativeChange, NativeInput},
+};
 use crate::{
     range::Ground,
     record::{News, Note, Observation, Told, observe},
@@ -19,6 +24,8 @@ pub(super) fn decide(input: &NativeInput, draft: &mut Draft<'_>) -> Result<(), R
         return Ok(());
     }
     let account = &input.source.account;
+    let raw = |change: &NativeChange| change.raw_event.as_ref().map_or(0, String::len);
+    let bodies = Bodies::of(input.changes.iter().map(raw).sum());
     for change in &input.changes {
         let key = change.remote_id.key();
         let ground = Ground::of(draft.known, account, change.resource);
@@ -31,7 +38,7 @@ pub(super) fn decide(input: &NativeInput, draft: &mut Draft<'_>) -> Result<(), R
         };
         let observation = Observation { remote_id: &change.remote_id, told: Told::Native(news) };
         let seen = observe(draft.record(&bucket, key).as_ref(), &observation);
-        draft.take(&bucket, key, seen, Telling::native(input, change));
+        draft.take(&bucket, key, seen, Telling::native(input, change, bodies));
     }
     for resource in input.resources() {
         if draft.known.head(account, resource).is_none() {

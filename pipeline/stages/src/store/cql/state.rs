@@ -16,7 +16,7 @@ use tributary_schemas::{
     codec,
     id::{AccountId, Bits, RecordKey},
     resource::Resource,
-    state::{Bucket, Known},
+    state::{Bucket, State},
     wal::{Cut, Mutation},
 };
 
@@ -30,6 +30,10 @@ const CONCURRENCY: usize = 32;
 /// An unlogged batch of one partition stays below this (design §6).
 const BATCH_BYTES: usize = 40 * 1024;
 
+/// How long a gone record is kept, for its chain of events and against what comes late: nobody lists it any more, and where
+/// there are only native events nobody ever reads its range.
+const GONE_KEPT_SECONDS: u32 = 7 * 86_400;
+
 pub(super) struct Statements {
     record: PreparedStatement,
     slice: PreparedStatement,
@@ -39,6 +43,7 @@ pub(super) struct Statements {
     delivery: PreparedStatement,
     forgotten: PreparedStatement,
     put_record: PreparedStatement,
+    put_gone: PreparedStatement,
     drop_record: PreparedStatement,
     put_range: PreparedStatement,
     drop_range: PreparedStatement,
@@ -79,6 +84,11 @@ impl Statements {
                 "INSERT INTO records (account, resource, bits, range, record_key, v) VALUES (?, ?, ?, ?, ?, ?) \
                  USING TIMESTAMP ?",
             )
+            .await?,
+            put_gone: prepare(&format!(
+                "INSERT INTO records (account, resource, bits, range, record_key, v) VALUES (?, ?, ?, ?, ?, ?) \
+                 USING TIMESTAMP ? AND TTL {GONE_KEPT_SECONDS}"
+            ))
             .await?,
             drop_record: prepare(&format!("DELETE FROM records USING TIMESTAMP ? WHERE {BUCKET} AND record_key = ?"))
                 .await?,
@@ -239,13 +249,8 @@ impl CqlStore {
             .and_then(|rows| Ok(rows.maybe_first_row::<(Option<Vec<u8>>, Option<i64>)>()?))
             .map_err(StoreError::broken("reading a cell"))?;
         let Some((Some(v), Some(ts))) = row else { return Ok(None) };
-        let value = match &key {
-            CellKey::Record(..) => CellValue::Record(decoded(&v)?),
-            CellKey::Range(_) => CellValue::Range(decoded(&v)?),
-            CellKey::Head(..) => CellValue::Head(decoded(&v)?),
-            CellKey::Delivery { .. } | CellKey::Forgotten(_) => CellValue::Mark,
-        };
-        Ok(Some(Cell { key, ts, value: Some(value) }))
+        let value = Some(value(&key, &v)?);
+        Ok(Some(Cell { key, ts, value }))
     }
 
     async fn slice(&self, bucket: &Bucket) -> Result<Vec<Cell>, StoreError> {
@@ -268,8 +273,9 @@ impl CqlStore {
                 let (Some(v), Some(ts), Ok(key)) = (v, ts, <[u8; 16]>::try_from(key.as_slice())) else {
                     continue;
                 };
-                let value = Some(CellValue::Record(decoded::<Known>(&v)?));
-                cells.push(Cell { key: CellKey::Record(bucket.clone(), RecordKey(key)), ts, value });
+                let key = CellKey::Record(bucket.clone(), RecordKey(key));
+                let value = Some(value(&key, &v)?);
+                cells.push(Cell { key, ts, value });
             }
             match next {
                 PagingStateResponse::HasMorePages { state } => page = state,
@@ -308,7 +314,11 @@ impl CqlStore {
                 match known {
                     Some(known) => {
                         values.extend([CqlValue::Blob(codec::encode(known)), ts]);
-                        (&self.state.put_record, values)
+                        let put = match known.state {
+                            State::Gone => &self.state.put_gone,
+                            State::Live(_) | State::Missing { .. } | State::Touched => &self.state.put_record,
+                        };
+                        (put, values)
                     }
                     None => {
                         values.insert(0, ts);
@@ -393,4 +403,8 @@ fn to_bits(bits: i32) -> Option<Bits> {
 
 fn decoded<T: codec::Format>(bytes: &[u8]) -> Result<T, StoreError> {
     codec::decode(bytes).context("a cell").map_err(StoreError::broken("reading state"))
+}
+
+fn value(key: &CellKey, bytes: &[u8]) -> Result<CellValue, StoreError> {
+    CellValue::read(key, bytes).context("a cell").map_err(StoreError::broken("reading state"))
 }

@@ -7,7 +7,7 @@ use tributary_schemas::{
     codec,
     id::{AccountId, Bits, RecordKey},
     resource::Resource,
-    state::{Bucket, Known},
+    state::Bucket,
     wal::Mutation,
 };
 
@@ -48,6 +48,7 @@ impl StateStore for EmbeddedStore {
                 Some(CellValue::Record(known)) => value.extend(codec::encode(known)),
                 Some(CellValue::Range(row)) => value.extend(codec::encode(row)),
                 Some(CellValue::Head(head)) => value.extend(codec::encode(head)),
+                Some(CellValue::Unreadable) => unreachable!("no mutation writes it"),
             }
             self.cells.insert(at, value).map_err(away)?;
         }
@@ -57,7 +58,8 @@ impl StateStore for EmbeddedStore {
     async fn ranges(&self, account: &AccountId, resource: Resource) -> Result<Ranges, StoreError> {
         let head = match self.cell(&CellKey::Head(account.clone(), resource))?.and_then(|cell| cell.value) {
             Some(CellValue::Head(head)) => Some(head),
-            Some(CellValue::Record(_) | CellValue::Range(_) | CellValue::Mark) | None => None,
+            Some(CellValue::Record(_) | CellValue::Range(_) | CellValue::Mark | CellValue::Unreadable)
+            | None => None,
         };
         let mut rows = Vec::new();
         for entry in
@@ -110,13 +112,7 @@ impl EmbeddedStore {
 
 fn decode(key: CellKey, bytes: &[u8]) -> anyhow::Result<Cell> {
     let (ts, value) = bytes.split_first_chunk::<8>().context("a cell without a timestamp")?;
-    let value = match (&key, value) {
-        (_, []) => None,
-        (CellKey::Record(..), value) => Some(CellValue::Record(codec::decode::<Known>(value)?)),
-        (CellKey::Range(_), value) => Some(CellValue::Range(codec::decode(value)?)),
-        (CellKey::Head(..), value) => Some(CellValue::Head(codec::decode(value)?)),
-        (CellKey::Delivery { .. } | CellKey::Forgotten(_), _) => Some(CellValue::Mark),
-    };
+    let value = (!value.is_empty()).then(|| CellValue::read(&key, value)).transpose()?;
     Ok(Cell { key, ts: i64::from_be_bytes(*ts), value })
 }
 

@@ -142,9 +142,11 @@ fn kept<'a>(known: &'a Cells, bucket: &Bucket) -> impl Iterator<Item = Kept<'a>>
 
 /// A range whose row has no run, or one before the baseline's, has had no baseline.
 fn standing(run: &Run, row: Option<&RangeRow>) -> Standing {
-    match row.and_then(|row| row.run) {
-        Some(last) if last >= run.baseline.from => Standing::Compared,
-        Some(_) | None => Standing::Baseline(run.baseline.announce),
+    let based = row.filter(|row| row.run.is_some_and(|last| last >= run.baseline.from));
+    match based.map(|row| row.projection) {
+        Some(Some(projection)) if projection.identity != run.projection.identity => Standing::Rebased,
+        Some(_) => Standing::Compared,
+        None => Standing::Baseline(run.baseline.announce),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What one message may not be: it is turned away with a reason, and changes nothing.
 
 use tributary_schemas::{
+    event::Subject,
     id::{Bits, RemoteId},
     observation::{
         Absence, Announce, Content, DeliveryId, DeltaPage, Listed, RangeListing, Snapshot, Tombstone,
@@ -8,10 +9,11 @@ use tributary_schemas::{
     resource::{Action, Resource},
 };
 
-use super::world::{World, remote};
+use super::world::{World, remote, source};
 use crate::{
+    cells::{Cell, CellKey, CellValue},
     record::Note,
-    unify::decide::{Input, MAX_EVENT_BYTES, MAX_RECORDS, MAX_WAL_BYTES},
+    unify::decide::{Input, MAX_EVENT_BYTES, MAX_RECORDS, MAX_REMOTE_ID, MAX_WAL_BYTES},
     unify::rejection::Rejection,
 };
 
@@ -78,17 +80,67 @@ fn a_message_holds_no_more_records_than_one_decision_may() {
 #[test]
 fn what_does_not_fit_into_one_transaction_changes_nothing() {
     let mut world = World::new(Announce::Created);
-    let long = |id: u32| RemoteId::new(format!("{id}{}", "x".repeat(MAX_WAL_BYTES / 100)));
-    let mut input = world.native(DeliveryId::None, &[(Action::Created, 0); 101]);
+    let long = |id: u32| RemoteId::new(format!("{id:04}{}", "x".repeat(MAX_REMOTE_ID - 4)));
+    let mut input =
+        world.native(DeliveryId::None, &[(Action::Created, 0); MAX_WAL_BYTES / MAX_REMOTE_ID + 1]);
     let Input::Native(native) = &mut input else { unreachable!() };
     (0..).zip(&mut native.changes).for_each(|(id, change)| change.remote_id = long(id));
     assert_eq!(world.feed(&[input]), [Err(Rejection::TooManyChanges)]);
 
     let mut input = world.native(DeliveryId::None, &[(Action::Updated, 0); 5]);
     let Input::Native(native) = &mut input else { unreachable!() };
-    native.changes.iter_mut().for_each(|change| change.raw_event = Some("x".repeat(MAX_EVENT_BYTES / 4)));
+    native.changes.iter_mut().for_each(|change| change.event_data = Some("x".repeat(MAX_EVENT_BYTES / 4)));
     assert_eq!(world.feed(&[input]), [Err(Rejection::TooManyChanges)]);
     assert!(world.records().is_empty());
+}
+
+#[test]
+fn of_a_request_that_is_too_much_for_its_events_the_body_is_left_out_and_each_is_told() {
+    let mut world = World::new(Announce::Created);
+    let mut input = world.native(DeliveryId::None, &[(Action::Updated, 0); 5]);
+    let Input::Native(native) = &mut input else { unreachable!() };
+    let raw = format!(r#"{{"headers":{{}},"body":"{}"}}"#, "x".repeat(MAX_EVENT_BYTES / 4));
+    native.changes.iter_mut().for_each(|change| change.raw_event = Some(raw.clone()));
+    let decision = world.feed(&[input]).remove(0).unwrap();
+    assert_eq!(decision.events.len(), 5);
+    for event in decision.events {
+        let Subject::Record { raw_event, .. } = event.subject else { panic!("a record") };
+        assert_eq!(raw_event.as_deref(), Some(r#"{"headers":{},"body_omitted":true}"#));
+    }
+}
+
+#[test]
+fn a_name_that_is_too_long_is_turned_away_in_each_kind_of_message() {
+    let mut world = World::new(Announce::Created);
+    let long = RemoteId::new("x".repeat(MAX_REMOTE_ID + 1));
+    let mut native = world.native(DeliveryId::None, &[(Action::Updated, 0)]);
+    if let Input::Native(native) = &mut native {
+        native.changes[0].remote_id = long.clone();
+    }
+    assert_eq!(world.feed(&[native]), [Err(Rejection::RemoteIdTooLong)]);
+    let listed = Listed { remote_id: long.clone(), content: Content::Unread };
+    let (mut world, range) = listing(0, vec![listed.clone()]);
+    let tombstone = Tombstone { remote_id: long, deleted_at: None };
+    let (changed, deleted, notification) = (vec![listed], vec![tombstone], None);
+    let changed =
+        DeltaPage { run: range.run.clone(), changed, deleted: vec![], notification: notification.clone() };
+    let deleted = DeltaPage { run: range.run.clone(), changed: vec![], deleted, notification };
+    for snapshot in [Snapshot::Range(range), Snapshot::Delta(changed), Snapshot::Delta(deleted)] {
+        assert_eq!(rejection(&mut world, snapshot), Some(Rejection::RemoteIdTooLong));
+    }
+}
+
+#[test]
+fn what_can_t_be_decoded_sets_its_account_aside_alone() {
+    let mut world = World::told_of(0..3);
+    let key = CellKey::Head(source().account, Resource::HrisEmployees);
+    world.state.absorb(Cell { key, ts: i64::MAX, value: Some(CellValue::Unreadable) });
+    let input = world.native(DeliveryId::None, &[(Action::Updated, 0)]);
+    assert_eq!(world.feed(std::slice::from_ref(&input)), [Err(Rejection::UnreadableState)]);
+    let Input::Native(mut other) = input else { unreachable!() };
+    other.source.account = "another".parse().unwrap();
+    other.changes[0].remote_id = remote(9);
+    assert!(world.feed(&[Input::Native(other)])[0].is_ok());
 }
 
 #[test]

@@ -159,6 +159,28 @@ fn a_delta_of_another_projection_is_dropped() {
 }
 
 #[test]
+fn another_identity_is_taken_over_in_silence_and_what_comes_after_speaks() {
+    for absence in [Absence::Sure, Absence::Doubtful, Absence::Partial] {
+        let mut world = World::told_of(0..3);
+        world.absence = absence;
+        world.identity += 1;
+        world.remove(0..3);
+        world.set(10..13);
+        world.scan_now(0);
+        world.absence = Absence::Sure;
+        world.scan_now(0);
+        assert_eq!(world.told(), "", "all have other names now: {absence:?}");
+        world.set([10]);
+        world.remove([11]);
+        world.scan_now(0);
+        let told = world.told();
+        let mut told: Vec<_> = told.split(' ').collect();
+        told.sort_unstable();
+        assert_eq!(told, ["-11", "~10"]);
+    }
+}
+
+#[test]
 fn a_mass_loss_is_doubted_until_the_next_full_run_or_a_release() {
     for (rule, loss, absence, at_once, later) in [
         ("ten are believed", 10, Absence::Sure, 10, 10),

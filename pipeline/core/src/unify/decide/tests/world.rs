@@ -31,7 +31,7 @@ pub(crate) const RESOURCE: Resource = Resource::HrisEmployees;
 pub(crate) type Flight = VecDeque<Input>;
 
 pub(crate) struct World {
-    state: Cells,
+    pub(crate) state: Cells,
     pub(crate) minutes: i64,
     /// The provider's records.
     pub(crate) truth: BTreeMap<u32, u32>,
@@ -40,6 +40,7 @@ pub(crate) struct World {
     pub(crate) absence: Absence,
     baseline: Baseline,
     pub(crate) projection: u8,
+    pub(crate) identity: u8,
     next_run: u64,
     /// What the reader holds: a record, and its content when last told of.
     pub(crate) reader: BTreeMap<u32, Option<u32>>,
@@ -63,6 +64,7 @@ impl World {
             absence: Absence::Sure,
             baseline: Baseline { from: RunId(1), announce },
             projection: 1,
+            identity: 1,
             next_run: 1,
             reader: BTreeMap::new(),
             notes: Vec::new(),
@@ -122,7 +124,7 @@ impl World {
             begun_at: self.now(),
             lasted: Duration::ZERO,
             projection: ProjectionVersion {
-                identity: ProjectionDigest([1; 8]),
+                identity: ProjectionDigest([self.identity; 8]),
                 content: ProjectionDigest([self.projection; 8]),
             },
             baseline: self.baseline,
