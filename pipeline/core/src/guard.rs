@@ -28,11 +28,12 @@ pub enum Guard {
     IdleTold,
     RunNotAhead,
     ClosedRefusals,
+    ClockMeasured,
 }
 
 impl Guard {
     /// All guards.
-    pub const ALL: [Guard; 22] = [
+    pub const ALL: [Guard; 23] = [
         Self::StateAfterCommit,
         Self::WalReplay,
         Self::ReplayToTheEnd,
@@ -55,6 +56,7 @@ impl Guard {
         Self::IdleTold,
         Self::RunNotAhead,
         Self::ClosedRefusals,
+        Self::ClockMeasured,
     ];
 
     /// Its name on the command line.
@@ -82,6 +84,7 @@ impl Guard {
             Self::IdleTold => "idle-told",
             Self::RunNotAhead => "run-not-ahead",
             Self::ClosedRefusals => "closed-refusals",
+            Self::ClockMeasured => "clock-measured",
         }
     }
 
@@ -110,6 +113,7 @@ impl Guard {
             Self::IdleTold => "nobody is told that all of a quiet partition was applied",
             Self::RunNotAhead => "a run began when its poller's wall clock says",
             Self::ClosedRefusals => "what a store refuses for good is decided all the same",
+            Self::ClockMeasured => "a wall clock that is ahead is believed",
         }
     }
 }

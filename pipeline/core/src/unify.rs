@@ -8,6 +8,7 @@ pub mod decide;
 pub mod rejection;
 
 mod batch;
+mod clock;
 mod exchange;
 mod inbox;
 mod lane;

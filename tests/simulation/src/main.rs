@@ -100,6 +100,8 @@ fn weather(world: &mut World) {
         if world.chance.permille(400) {
             let (at, skew) = (world.chance.within(0, CALM), world.chance.within(-HOUR, HOUR));
             world.after(at, move |world| world.set_clock(process, skew));
+            // Somebody sets it right in the end.
+            world.after(CALM, move |world| world.set_clock(process, 0));
         }
         for _ in 0..world.chance.below(3) {
             let at = world.chance.within(0, CALM);

@@ -408,6 +408,15 @@ impl World {
                     });
                 });
             }
+            Action::Measure { begun, .. } => {
+                self.processes[who.process].lanes[lane].busy = true;
+                let ask = |world: &mut World| Timestamp::from_micros(world.now);
+                self.request(who, ask, move |world, shown| {
+                    world.answered(who, lane, Event::Measured { begun, shown });
+                });
+            }
+            // It is started again, and by then somebody may have set its clock.
+            Action::Leave => self.kill(who.process),
             Action::Commit(transaction) => self.commit(who, lane, &transaction),
             Action::NewProducer => {
                 self.processes[who.process].lanes[lane].busy = true;
@@ -605,6 +614,10 @@ impl World {
         }
         let first = writes.remove(0);
         let ask = move |world: &mut World| {
+            let future = world.now + 60 * SECOND;
+            if first.wal.iter().any(|record| record.last_ts() > future) {
+                world.violated("a timestamp out of the future is given out".into());
+            }
             if !first.wal.is_empty() {
                 world.broker.wal[first.partition as usize].appended_at = world.now;
             }

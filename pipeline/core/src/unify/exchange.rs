@@ -1,8 +1,11 @@
 //! What a lane hears, and what it asks for.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tributary_schemas::wal::{InputPosition, WalRecord};
+use tributary_schemas::{
+    time::Timestamp,
+    wal::{InputPosition, WalRecord},
+};
 
 use super::{inbox::Received, loss::Loss, message::Dead, plan::Transaction, recovery::Found};
 use crate::cells::{Cell, Want};
@@ -92,6 +95,13 @@ pub enum Event {
     },
     /// Answers [`Action::Commit`].
     Ended(Outcome),
+    /// Answers [`Action::Measure`].
+    Measured {
+        /// When it was begun, as it was given.
+        begun: Duration,
+        /// What the broker's clock showed; `None` if nothing was written, and that is certain.
+        shown: Option<Timestamp>,
+    },
     /// Answers [`Action::NewProducer`].
     NewProducer,
     /// Answers [`Action::Apply`]: the store has all of it.
@@ -166,6 +176,16 @@ pub enum Action {
     },
     /// Commit in one Kafka transaction, and say how it ended. Nothing else is committed meanwhile.
     Commit(Arc<Transaction>),
+    /// Have the broker say what time it is, by a transaction of one empty WAL record that is aborted. If nobody can say whether
+    /// it was, answer with [`Outcome::Unknown`].
+    Measure {
+        /// The partition of the WAL.
+        partition: i32,
+        /// To be given back.
+        begun: Duration,
+    },
+    /// The wall clock is ahead, and stays so: leave the group, and say so.
+    Leave,
     /// Replace the producer by one with the same transactional id, which decides what the old one left open.
     NewProducer,
     /// Stop reading a partition, and assign it anew if it is still ours under this number.

@@ -14,6 +14,7 @@ use tributary_schemas::wal::InputPosition;
 use self::work::Work;
 use super::{
     batch::{Limits, Turn, due},
+    clock::{Clock, Trust},
     exchange::{Action, Event},
     ledger::Ledger,
     loss::{Loss, LossKind},
@@ -30,6 +31,8 @@ use crate::guard::{Guard, holds};
 const IDLE: Duration = Duration::from_secs(30);
 /// Where a partition stands is told again within this: the broker forgets what nobody commits.
 const RETOLD: Duration = Duration::from_secs(86_400);
+/// How far ahead the last timestamp given out may be: what follows it can be no earlier.
+const FUTURE: Duration = Duration::from_secs(86_400);
 /// How long a stop waits for the store to have everything.
 const STOPS_WITHIN: Duration = Duration::from_secs(5);
 
@@ -42,6 +45,7 @@ pub struct Lane {
     work: Work,
     turn: Turn,
     timer: Timer,
+    clock: Clock,
     /// At most so many messages a batch: fewer than the limit after a transaction that was too slow, or was refused.
     messages: usize,
     /// Revocations that wait for the transaction to be decided.
@@ -68,6 +72,7 @@ impl Lane {
             work: Work::Nothing,
             turn: Turn::default(),
             timer: Timer::default(),
+            clock: Clock::default(),
             messages: limits.messages,
             leaving: Vec::new(),
             batches: 0,
@@ -133,6 +138,12 @@ impl Lane {
             }
             Event::Read { batch, cells } => self.read(batch, cells, now, &mut actions),
             Event::Ended(outcome) => self.ended(outcome, now, &mut actions),
+            Event::Measured { begun, shown } => {
+                if matches!(self.work, Work::Measuring) {
+                    self.work = Work::Nothing;
+                    self.clock.measured(begun, shown, now);
+                }
+            }
             Event::NewProducer => self.work = Work::Nothing,
             Event::Stop => {
                 self.stopping.get_or_insert((now.uptime + STOPS_WITHIN, Told::Not));
@@ -150,7 +161,10 @@ impl Lane {
         });
         let free = matches!(self.work, Work::Nothing);
         let not_before = |at: Duration| at.max(self.timer.not_before());
-        let batch = due(&self.partitions, &self.limits, &self.memory).filter(|_| self.stopping.is_none());
+        let measured = |at: Duration| at.max(self.clock.not_before());
+        let batch = due(&self.partitions, &self.limits, &self.memory)
+            .filter(|_| self.stopping.is_none())
+            .map(measured);
         let telling = self.readings().map(|(_, reading)| tell_at(reading)).min();
         let stopping = self.stopping.map(|(until, _)| until);
         let work = batch.into_iter().chain(telling).chain(stopping).map(not_before).filter(|_| free);
@@ -173,7 +187,7 @@ impl Lane {
             Work::Committing(_) | Work::Replacing if holds(Guard::DrainOnRevoke) => {
                 self.leaving.push((partitions, ticket));
             }
-            Work::Nothing | Work::Reading(_) | Work::Committing(_) | Work::Replacing => {
+            Work::Nothing | Work::Reading(_) | Work::Measuring | Work::Committing(_) | Work::Replacing => {
                 self.release(&partitions, ticket, actions);
             }
         }
@@ -207,7 +221,11 @@ impl Lane {
         if let Some((from, end)) = recovery.to_replay() {
             actions.push(Action::ReadWal { partition: number, epoch, from, end });
         } else if let Some(recovered) = recovery.recovered() {
-            let Recovered { native, snapshots, .. } = recovered;
+            let Recovered { native, snapshots, last_ts, .. } = recovered;
+            if last_ts > now.wall.plus(FUTURE).as_micros() {
+                let kind = LossKind::Future { last_ts };
+                return self.halt(Loss { partition: number, kind }, actions);
+            }
             partition.begin(number, recovered, now.uptime);
             actions.push(Action::Begin { partition: number, epoch, native, snapshots });
         }
@@ -234,7 +252,12 @@ impl Lane {
             Some((until, told)) => self.stop(until, told, now, actions),
             None if now.uptime < self.timer.not_before() => {}
             None => match due(&self.partitions, &self.limits, &self.memory) {
-                Some(due) if due <= now.uptime => self.begin_batch(now, actions),
+                Some(due) if due <= now.uptime => match self.clock.trust(now) {
+                    Trust::Full => self.begin_batch(now, actions),
+                    Trust::Measure(at) if at <= now.uptime => self.measure(now, actions),
+                    Trust::Measure(_) => {}
+                    Trust::Lost => actions.push(Action::Leave),
+                },
                 Some(_) | None => {
                     let quiet = self.quiet(&[], now);
                     if !quiet.is_empty() {
@@ -242,6 +265,14 @@ impl Lane {
                     }
                 }
             },
+        }
+    }
+
+    fn measure(&mut self, now: Now, actions: &mut Vec<Action>) {
+        let partition = self.readings().map(|(_, reading)| reading.ledger.partition()).next();
+        if let Some(partition) = partition {
+            actions.push(Action::Measure { partition, begun: now.uptime });
+            self.work = Work::Measuring;
         }
     }
 

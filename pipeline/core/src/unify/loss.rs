@@ -57,6 +57,14 @@ pub enum LossKind {
         /// Where it ends.
         end: i64,
     },
+    /// A clock was far ahead once: what follows the last timestamp would be out of the future, too.
+    #[error(
+        "the last timestamp given out is {last_ts} us after 1970, more than a day ahead of this process's clock"
+    )]
+    Future {
+        /// Microseconds.
+        last_ts: i64,
+    },
     /// Nothing is lost, but this release can't go on: an input was written by a later one.
     #[error("the input at offset {offset} of {}: {detail}; nothing is lost", name(*.twin))]
     Newer {
@@ -87,6 +95,7 @@ impl LossKind {
             Self::Input { .. } => "input",
             Self::Unreadable { .. } => "unreadable",
             Self::Newer { .. } => "newer",
+            Self::Future { .. } => "future",
         }
     }
 }

@@ -336,6 +336,9 @@ fn commits(lane: &mut Lane, now: Now) -> std::sync::Arc<Transaction> {
             Action::Read { batch, .. } => {
                 actions.extend(lane.on(Event::Read { batch, cells: Vec::new() }, now))
             }
+            Action::Measure { begun, .. } => {
+                actions.extend(lane.on(Event::Measured { begun, shown: Some(now.wall) }, now));
+            }
             Action::Commit(transaction) => return transaction,
             other => panic!("{other:?}"),
         }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use rdkafka::{
     ClientConfig, ClientContext, Offset, TopicPartitionList,
     consumer::ConsumerGroupMetadata,
@@ -81,6 +82,8 @@ struct UnderWay {
     since: Timestamp,
     /// The offset of each record that is written, by its index.
     reports: Vec<(usize, Result<i64, KafkaError>)>,
+    /// What the broker's clock showed last.
+    shown: Option<Timestamp>,
 }
 
 impl ClientContext for Reports {}
@@ -92,6 +95,9 @@ impl ProducerContext for Reports {
         let mut under_way = self.under_way();
         if let Ok(record) = result {
             self.skew.saw(under_way.since, record.timestamp(), now());
+            if let rdkafka::Timestamp::LogAppendTime(millis) = record.timestamp() {
+                under_way.shown = Some(Timestamp::from_micros(millis.saturating_mul(1_000)));
+            }
         }
         let report = match result {
             // A duplicate that the broker no longer remembers has no offset.
@@ -110,7 +116,7 @@ impl Reports {
 
     /// Begins anew: nothing that comes from now on is of what was written before.
     fn begin(&self) {
-        *self.under_way() = UnderWay { since: now(), reports: Vec::new() };
+        *self.under_way() = UnderWay { since: now(), reports: Vec::new(), shown: None };
     }
 }
 
@@ -156,6 +162,27 @@ impl Transactional {
         }
     }
 
+    /// What the broker's clock shows: when it appends a record of a transaction that is aborted. `None` where its topic has no
+    /// times of its own.
+    ///
+    /// # Errors
+    /// [`TransactionError`] as for [`run`](Self::run).
+    pub fn time(&self, topic: &str, partition: i32) -> Result<Option<Timestamp>, TransactionError> {
+        let producer = &self.0.producer;
+        producer.begin_transaction().map_err(TransactionError::Unknown)?;
+        let record = Outgoing {
+            topic: topic.to_owned(),
+            partition: Some(partition),
+            payload: Some(Bytes::new()),
+            ..Outgoing::default()
+        };
+        let written = self.0.write(std::slice::from_ref(&record));
+        let shown = producer.context().under_way().shown.take();
+        written.map_err(|(of, error)| self.abort(of, error))?;
+        producer.abort_transaction(Duration::from_secs(8)).map_err(TransactionError::Unknown)?;
+        Ok(shown)
+    }
+
     /// Aborts after `cause`, before a commit was asked for. Only an abort that the broker confirms makes the cause
     /// harmless; a producer that was fenced, by its successor or because its time was up, can't abort.
     fn abort(&self, records: Vec<usize>, cause: KafkaError) -> TransactionError {
@@ -187,7 +214,7 @@ impl Writer {
         config.set("message.timeout.ms", MESSAGE_LIMIT.as_millis().to_string());
         config.set("linger.ms", "0");
         config.set("queue.buffering.max.messages", "100000");
-        let under_way = Mutex::new(UnderWay { since: now(), reports: Vec::new() });
+        let under_way = Mutex::new(UnderWay { since: now(), reports: Vec::new(), shown: None });
         let reports = Reports { under_way, skew: cluster.skew().clone() };
         Ok(Self { producer: config.create_with_context(reports)? })
     }

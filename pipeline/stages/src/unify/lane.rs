@@ -178,6 +178,12 @@ impl Lane {
             Action::Read { batch, wants } => self.read(batch, wants),
             Action::Apply { partition, epoch, records } => self.apply(partition, epoch, records),
             Action::Commit(transaction) => return self.commit(&transaction).map(Event::Ended).map(Some),
+            Action::Measure { partition, begun } => return Ok(Some(self.measure(partition, begun))),
+            Action::Leave => {
+                anyhow::bail!(
+                    "this process's clock is more than 30 s ahead of the broker's, and stays so: set it right, then start again"
+                );
+            }
             Action::NewProducer => {
                 self.producer = producer(&self.shared, &self.name)?;
                 ::metrics::counter!(metrics::PRODUCERS).increment(1);
@@ -231,6 +237,24 @@ impl Lane {
             let offsets = records.into_iter().map(|(offset, _)| offset).collect();
             router.tell(lane, Order::Happened(Event::Applied { partition, epoch, offsets }));
         });
+    }
+
+    fn measure(&self, partition: i32, begun: Duration) -> Event {
+        self.router.begun(self.number);
+        let shown = self.producer.time(&self.shared.cluster.topics().unify_wal(), partition);
+        self.router.ended(self.number);
+        match shown {
+            // A topic without times of its own, as the sandbox's: there is but one clock.
+            Ok(shown) => Event::Measured { begun, shown: shown.or(Some(now())) },
+            Err(TransactionError::Unknown(error)) => {
+                tracing::warn!(lane = self.name, %error, "asking the broker what time it is");
+                Event::Ended(Outcome::Unknown)
+            }
+            Err(error) => {
+                tracing::info!(lane = self.name, %error, "asking the broker what time it is: asking again");
+                Event::Measured { begun, shown: None }
+            }
+        }
     }
 
     fn commit(&self, transaction: &Transaction) -> anyhow::Result<Outcome> {

@@ -8,6 +8,7 @@ use crate::{
     guard::{Guard, holds},
     unify::{
         batch::{Share, pick},
+        clock::Trust,
         decide::Input,
         exchange::{Abort, Action, Outcome},
         now::Now,
@@ -23,6 +24,8 @@ pub(super) enum Work {
     Nothing,
     /// The store was asked for what a batch wants. Nothing of it has been written: it may still be dropped.
     Reading(Reading),
+    /// The broker was asked what time it is.
+    Measuring,
     /// A transaction is open.
     Committing(Arc<Transaction>),
     /// The producer is being replaced: what became of its last transaction is not known.
@@ -108,6 +111,10 @@ impl Lane {
             reading.round = Round::Then;
             return self.ask(reading, Input::then_wants, now, actions);
         }
+        // It may have jumped since the batch was begun: nothing of it was written, and all of it is in its inbox.
+        if self.clock.trust(now) != Trust::Full {
+            return;
+        }
         let Reading { shares, mut known, .. } = reading;
         let mut parts: Vec<Part> = Vec::new();
         let mut room = self.limits.events.max(1);
@@ -146,7 +153,15 @@ impl Lane {
 
     /// It has ended.
     pub(super) fn ended(&mut self, outcome: Outcome, now: Now, actions: &mut Vec<Action>) {
-        let Work::Committing(transaction) = std::mem::replace(&mut self.work, Work::Nothing) else { return };
+        let transaction = match std::mem::replace(&mut self.work, Work::Nothing) {
+            Work::Committing(transaction) => transaction,
+            // A measurement of which nobody knows whether it was aborted.
+            Work::Measuring => Arc::new(Transaction { parts: Vec::new() }),
+            other @ (Work::Nothing | Work::Reading(_) | Work::Replacing) => {
+                self.work = other;
+                return;
+            }
+        };
         match outcome {
             Outcome::Committed(offsets) => {
                 self.timer.committed(now.uptime, self.limits.linger);
