@@ -27,7 +27,7 @@ mod tests {
         assert!(defs.len() > 30);
         for (name, def) in defs {
             assert!(def.is_object(), "{name}");
-            for (key, property) in def["properties"].as_object().unwrap() {
+            for (key, property) in def["properties"].as_object().into_iter().flatten() {
                 assert!(!property["description"].as_str().unwrap().is_empty(), "{name}.{key}");
             }
         }

@@ -4,14 +4,20 @@
 //! as they came, and what nobody asks for is skipped. Nothing here shows a value of a record in an error or in `Debug`:
 //! [`Trouble`] has the field and the kind of trouble alone.
 
+pub mod convert;
+pub mod date;
 pub mod decode;
 pub mod expression;
 mod jq;
 pub mod json;
+pub mod map;
+mod marks;
 pub mod names;
 pub mod path;
+pub mod projection;
 pub mod read;
 pub mod template;
+mod trie;
 mod trouble;
 pub mod value;
 mod xml;

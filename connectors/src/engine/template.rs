@@ -273,7 +273,7 @@ fn xml(said: &str, to: &mut String) {
 }
 
 /// Where the brace is that ends the hole: texts in it may hold braces, and holes of their own.
-fn hole(text: &str) -> Option<usize> {
+pub(super) fn hole(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let (mut at, mut depth) = (0, 0_usize);
     while let Some(byte) = bytes.get(at) {
