@@ -48,6 +48,7 @@ fn the_records_of_a_body_are_read_however_it_comes() {
     for (format, records, body, expected_body, expected) in [
         (Format::Json, ".", "[1, 2 ,{\"a\":[]}]", json!([]), Some(json!([1, 2, {"a": []}]))),
         (Format::Json, ".", "\u{feff} [ ] ", json!([]), Some(json!([]))),
+        (Format::Json, ".", "[10, 200,3.25e1,true]", json!([]), Some(json!([10, 200, 32.5, true]))),
         (
             Format::Json,
             ".data.items",
