@@ -88,7 +88,8 @@ fn measure(records: &Records, runs: usize) -> anyhow::Result<()> {
         Ok((PAGES * RECORDS) as f64 / begun.elapsed().as_secs_f64())
     };
     // The first of each warms up.
-    (ours()?, floor()?);
+    ours()?;
+    floor()?;
     let pairs: Vec<(f64, f64)> = (0..runs).map(|_| Ok((ours()?, floor()?))).collect::<anyhow::Result<_>>()?;
     let median = |of: fn(&(f64, f64)) -> f64| {
         let mut sorted: Vec<f64> = pairs.iter().map(of).collect();
