@@ -2,7 +2,15 @@
 
 use std::{fs, io, path::Path};
 
-use tributary_connectors::definition::Written;
+use tributary_connectors::{
+    definition::Written,
+    engine::{
+        expression::{Expression, Helpers},
+        map::{Mapping, Parts},
+        names::{Name, Scope},
+    },
+};
+use tributary_schemas::resource::Resource;
 
 /// File and text of each.
 pub(crate) fn all() -> io::Result<Vec<(String, String)>> {
@@ -24,6 +32,41 @@ fn each_is_read() {
     for (file, text) in &all {
         if let Err(error) = Written::read(file, text) {
             wrong.push(error.to_string());
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// All maps, ids, filters and decoded texts of the drafts mean something to the engine.
+#[test]
+fn each_map_compiles() {
+    let mut wrong = Vec::new();
+    for (file, text) in &all().unwrap() {
+        let written = Written::read(file, text).unwrap();
+        let definition = &written.definition;
+        let helpers = Helpers::compile(definition.helpers.as_deref().unwrap_or_default()).unwrap();
+        for (name, resource) in definition.resources.iter() {
+            let parents = resource.over.iter().map(|over| over.name.as_str());
+            let scope = parents.fold(Scope::of(&[Name::Setup, Name::With]), Scope::named);
+            let unified = Resource::ALL.into_iter().find(|known| known.name() == name).unwrap();
+            let parts = Parts {
+                resource: unified,
+                map: resource.map.as_ref().unwrap(),
+                maps: &definition.maps,
+                dates: resource.dates.as_ref(),
+                label: &resource.label,
+                volatile: &resource.volatile,
+                sets: &resource.sets,
+                decode: &resource.decode,
+            };
+            if let Err(problem) = Mapping::compile(parts, &scope, &helpers) {
+                wrong.push(format!("{file}: {name}: {problem}"));
+            }
+            if let Some(filter) = &resource.filter
+                && let Err(problem) = Expression::compile(filter, &scope, &helpers)
+            {
+                wrong.push(format!("{file}: {name}: where: {problem}"));
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
