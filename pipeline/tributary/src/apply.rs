@@ -1,6 +1,9 @@
 //! `tributary topics apply` and `tributary schema apply`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
@@ -8,7 +11,7 @@ use tributary_stages::{
     config::Config,
     kafka::{
         Cluster,
-        topics::{self, Overrides},
+        topics::{self, Overrides, WantedTopic},
     },
     store::{self, cql},
 };
@@ -41,11 +44,7 @@ pub(crate) enum Schema {
 pub(crate) async fn topics(config: &Config, command: Topics) -> anyhow::Result<ExitCode> {
     let Topics::Apply { file, replication, partitions, check } = command;
     let cluster = Cluster::new(config.kafka.clone());
-    let text = match &file {
-        Some(file) => std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?,
-        None => topics::BUILT_IN.to_owned(),
-    };
-    let wanted = topics::read(&text, cluster.topics(), Overrides { replication, partitions })?;
+    let wanted = wanted(&cluster, file.as_deref(), Overrides { replication, partitions })?;
     let findings = if check {
         topics::check(&cluster, &wanted).await?
     } else {
@@ -58,6 +57,19 @@ pub(crate) async fn topics(config: &Config, command: Topics) -> anyhow::Result<E
         (false, done) => println!("{done} changes made"),
     }
     Ok(if check && !findings.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The topics as a file, or the one that ships, wants them.
+pub(crate) fn wanted(
+    cluster: &Cluster,
+    file: Option<&Path>,
+    overrides: Overrides,
+) -> anyhow::Result<Vec<WantedTopic>> {
+    let text = match file {
+        Some(file) => std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?,
+        None => topics::BUILT_IN.to_owned(),
+    };
+    topics::read(&text, cluster.topics(), overrides)
 }
 
 pub(crate) async fn schema(config: &Config, Schema::Apply: Schema) -> anyhow::Result<()> {

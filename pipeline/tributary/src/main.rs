@@ -3,6 +3,7 @@
 
 mod apply;
 mod connectors;
+mod doctor;
 mod events;
 mod id;
 mod project;
@@ -40,6 +41,8 @@ enum Command {
     Run(run::Arguments),
     /// Try it: broker, database, provider, stages and subscriber in this one process. Needs nothing.
     Sandbox(sandbox::Arguments),
+    /// Check that everything around Tributary is as it must be: each line says what is wrong and what to change.
+    Doctor(doctor::Arguments),
     /// Create and check the Kafka topics.
     #[command(subcommand)]
     Topics(apply::Topics),
@@ -109,6 +112,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(arguments) => run::run(config, arguments).await?,
         Command::Sandbox(arguments) => return sandbox::run(arguments).await,
+        Command::Doctor(arguments) => return doctor::run(&config, arguments).await,
         Command::Topics(command) => return apply::topics(&config, command).await,
         Command::Schema(command) => apply::schema(&config, command).await?,
         Command::Schemas(command) => return schemas::run(&config, command).await,

@@ -4,6 +4,7 @@
 #[cfg(target_os = "linux")]
 mod clocks;
 mod deaths;
+mod doctor;
 mod kills;
 mod native;
 mod polled;

@@ -3,6 +3,7 @@
 //! [`Cluster`] knows where the brokers are and what topics are called; [`Publisher`] writes and waits for the
 //! acknowledgement; [`View`] holds a compacted topic in memory; [`Group`] is a member of a consumer group.
 
+pub mod broker;
 mod cluster;
 mod group;
 mod log;
