@@ -4,7 +4,7 @@ use crate::{
     auth,
     call::Call,
     clock::Time,
-    provider::{Id, Kind, Limit, Provider, get, search},
+    provider::{Id, Kind, Limit, Provider, get, list, search},
     rate,
     reply::{Outcome, Outgoing, ok},
     sign,
@@ -29,9 +29,9 @@ pub(crate) fn provider() -> Provider {
         routes: vec![
             search("/v1/people/search", people).of(EMPLOYEES).body(&["showInactive", "humanReadable", "fields", "filters"]),
             get("/v1/people/{id}", one).posted().of(EMPLOYEES).body(&["fields", "humanReadable"]),
-            get("/v1/people/{id}/employment", |call| entries(call, true)).of(EMPLOYMENTS),
-            get("/v1/people/{id}/work", |call| entries(call, false)),
-            get("/v1/people/{id}/lifecycle", |call| entries(call, false)),
+            list("/v1/people/{id}/employment", |call| entries(call, true)).of(EMPLOYMENTS),
+            list("/v1/people/{id}/work", |call| entries(call, false)),
+            list("/v1/people/{id}/lifecycle", |call| entries(call, false)),
         ],
         guard: |call| {
             let own = |name: &str| call.tenant.credentials.get(name).cloned();

@@ -108,6 +108,48 @@ async fn a_deletion_between_two_pages_skips_where_pages_are_counted_and_not_wher
     }
 }
 
+/// Faults that each listing has: over all of them.
+#[tokio::test]
+async fn each_listing_breaks_is_limited_empties_and_comes_again() {
+    let sim = Sim::start().await;
+    for listing in crate::listings::all() {
+        let tenant = sim.tenant(listing.provider, "acme").await;
+        let what = format!("{} {}", listing.provider, listing.path);
+        if let Some(parent) = listing.path.split(['{', '}']).nth(1) {
+            sim.create(&tenant, parent, 1).await;
+        }
+        sim.create(&tenant, listing.resource, 5).await;
+        let path = crate::listings::path(&sim, &tenant, &listing).await;
+        let body: Value = serde_json::from_str(listing.body).unwrap_or(Value::Null);
+        sim.fault(&tenant, json!({"fault": "break"})).await;
+        assert_eq!(sim.ask(&tenant, listing.method, &path, &body).await.status, 500, "{what}");
+        sim.fault(&tenant, json!({"fault": "limited", "seconds": 9})).await;
+        let limited = sim.ask(&tenant, listing.method, &path, &body).await;
+        assert_eq!((limited.status, limited.headers["retry-after"].as_str()), (429, "9"), "{what}");
+        sim.fault(&tenant, json!({"fault": "half_body"})).await;
+        let half = sim.ask(&tenant, listing.method, &path, &body).await;
+        assert!(half.text == "cut", "{what}: {}", half.text);
+
+        sim.fault(&tenant, json!({"fault": "empty", "times": 0})).await;
+        let pages = walk(&sim, &tenant, &listing).await;
+        assert_eq!(ids(&pages, &listing), [""; 0], "{what}");
+        let forget = format!("fault?provider={}&tenant=acme", listing.provider);
+        sim.control("DELETE", &forget, Value::Null).await;
+
+        if !matches!(listing.next, Next::None | Next::Page(..) | Next::PageField(_) | Next::Offset(..)) {
+            sim.fault(&tenant, json!({"fault": "repeat_cursor", "times": 0})).await;
+            let pages = crate::listings::walk_up_to(&sim, &tenant, &listing, 8).await;
+            assert_eq!(pages.len(), 8, "{what} comes again and again");
+            sim.control("DELETE", &forget, Value::Null).await;
+        }
+        assert_eq!(
+            ids(&walk(&sim, &tenant, &listing).await, &listing).len(),
+            5,
+            "{what}: and is whole again"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_window_of_requests_closes_and_opens_again_by_the_tenants_clock() {
     let sim = Sim::start().await;

@@ -474,6 +474,13 @@ pub(crate) fn all() -> Vec<Listing> {
 
 /// All pages of a listing.
 pub(crate) async fn walk(sim: &Sim, tenant: &Tenant, listing: &Listing) -> Vec<Answer> {
+    let pages = walk_up_to(sim, tenant, listing, 40).await;
+    assert!(pages.len() < 40, "{} {} has no end", listing.provider, listing.path);
+    pages
+}
+
+/// A listing's path, with a parent that is there.
+pub(crate) async fn path(sim: &Sim, tenant: &Tenant, listing: &Listing) -> String {
     let mut path = listing.path.to_owned();
     if let Some(resource) = path.split(['{', '}']).nth(1).map(str::to_owned) {
         let parent = sim.truth(tenant, &resource).await.remove(0);
@@ -482,10 +489,16 @@ pub(crate) async fn walk(sim: &Sim, tenant: &Tenant, listing: &Listing) -> Vec<A
     if listing.provider == "moodle" {
         path = format!("{path}&wstoken={}", text(&tenant.credentials["token"]));
     }
+    path
+}
+
+/// At most so many pages.
+pub(crate) async fn walk_up_to(sim: &Sim, tenant: &Tenant, listing: &Listing, most: usize) -> Vec<Answer> {
+    let mut path = path(sim, tenant, listing).await;
     let (first, mut method) = (path.clone(), listing.method);
     let mut body: Value = serde_json::from_str(listing.body).unwrap_or(Value::Null);
     let mut pages: Vec<Answer> = Vec::new();
-    while pages.len() < 40 {
+    while pages.len() < most {
         let answer = sim.ask(tenant, method, &path, &body).await;
         assert!(
             matches!(answer.status, 200 | 204),
@@ -534,7 +547,6 @@ pub(crate) async fn walk(sim: &Sim, tenant: &Tenant, listing: &Listing) -> Vec<A
             },
         }
     }
-    assert!(pages.len() < 40, "{} {first} has no end", listing.provider);
     pages
 }
 
