@@ -4,6 +4,7 @@
 
 mod broker;
 mod chance;
+mod control;
 mod deliver;
 mod oracle;
 mod process;
@@ -191,6 +192,9 @@ fn bar(seeds: u64) -> ProgressBar {
 }
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|it| it == "control") {
+        return control::main(std::env::args_os().skip(2));
+    }
     if std::env::args_os().nth(1).is_some_and(|it| it == "deliver") {
         return deliver::main(std::env::args_os().skip(2));
     }

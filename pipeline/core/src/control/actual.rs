@@ -66,6 +66,8 @@ pub struct Registration {
     pub base: Arc<str>,
     /// What it asks for.
     pub asks: BTreeSet<ProviderEvent>,
+    /// Whether it was asked for more than once: a call that nobody answered may land once the one that stands is gone.
+    pub doubted: bool,
     /// How it stands.
     pub stage: Stage,
 }
@@ -91,7 +93,7 @@ pub enum Stage {
         /// What stood in the way.
         trouble: Option<Trouble>,
     },
-    /// Another stands in its place, and nobody can tell whether it is there. Calls to its URL get 410 until then.
+    /// It is over for us, and nobody can tell whether it is there, or may be yet. Calls to its URL get 410 until then.
     Orphan {
         /// The call that may have made it.
         intent: Intent,

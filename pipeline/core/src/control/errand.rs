@@ -70,7 +70,8 @@ pub enum Expect {
     Anything,
 }
 
-fn expect(before: Option<&Subscription>) -> Expect {
+/// What must be there for what was read to be written over.
+pub fn expect(before: Option<&Subscription>) -> Expect {
     match before {
         _ if !holds(Guard::VersionFencesStep) => Expect::Anything,
         None => Expect::Nothing,

@@ -14,6 +14,7 @@ pub mod intent;
 pub mod plan;
 pub mod record;
 pub mod terms;
+pub mod token;
 pub mod wanted;
 
 #[cfg(test)]

@@ -102,12 +102,15 @@ pub fn begin(
             it.created_at = Some(now);
             it.unwanted_since = None;
             let stage = Stage::Making { intent, seen: None };
-            it.registrations
-                .insert(registration, Registration { base: base.clone(), asks: asks.clone(), stage });
+            let (base, asks) = (base.clone(), asks.clone());
+            it.registrations.insert(registration, Registration { base, asks, doubted: false, stage });
         }
         Act::Again(nonce) => {
-            if let Some(Stage::Making { intent: before, .. }) = it.stage_mut(*nonce) {
+            if let Some(of) = it.registrations.get_mut(nonce)
+                && let Stage::Making { intent: before, .. } = &mut of.stage
+            {
                 *before = Intent { looks: before.looks.saturating_add(1), ..intent };
+                of.doubted = true;
                 it.created_at = Some(now);
             }
         }
@@ -245,7 +248,7 @@ pub fn settle(
         (Stage::Ending { .. }, Answer::Made { .. } | Answer::Duplicate { .. }) => return None,
     }
     if gone {
-        it.registrations.remove(&nonce);
+        it.remove(nonce, Intent::new(call, now), now);
     }
     it.version += 1;
     Some(it)
@@ -306,13 +309,14 @@ pub fn look(
         }
     }
     for nonce in lost {
-        it.registrations.remove(&nonce);
+        it.remove(nonce, Intent::new(nonce, now), now);
     }
     // One of ours that nobody knows of goes.
     for (id, entry) in by_id {
         if !known.contains(id) {
             let stage = Stage::Ending { id: id.clone(), intent: None, trouble: None };
-            let stray = Registration { base: entry.base.clone(), asks: BTreeSet::new(), stage };
+            let stray =
+                Registration { base: entry.base.clone(), asks: BTreeSet::new(), doubted: false, stage };
             it.registrations.insert(nonce_of(id), stray);
         }
     }
@@ -331,6 +335,14 @@ fn nonce_of(id: &RegistrationId) -> Nonce {
 }
 
 impl Subscription {
+    /// It is not there any more; where another call for it may land yet, its URL is remembered.
+    fn remove(&mut self, nonce: Nonce, intent: Intent, now: Timestamp) {
+        match self.registrations.get_mut(&nonce) {
+            Some(of) if of.doubted => of.stage = Stage::Orphan { intent, until: now.plus(ORPHANED_FOR) },
+            _ => drop(self.registrations.remove(&nonce)),
+        }
+    }
+
     fn stage_mut(&mut self, nonce: Nonce) -> Option<&mut Stage> {
         self.registrations.get_mut(&nonce).map(|it| &mut it.stage)
     }
