@@ -2,20 +2,29 @@
 //!
 //! What providers say is JSON text from the first byte to the digest ([`value`]): it is never a tree, its digits stay
 //! as they came, and what nobody asks for is skipped. Nothing here shows a value of a record in an error or in `Debug`:
-//! [`Trouble`] has the field and the kind of trouble alone.
+//! [`Trouble`] has the field and the kind of trouble alone. All of it is pure: a listing is a state machine that says
+//! which request comes next and is told its answer; time comes in as a value.
 
+pub mod auth;
+pub mod connector;
 pub mod convert;
 pub mod date;
 pub mod decode;
 pub mod expression;
 mod jq;
 pub mod json;
+pub mod limits;
+pub mod listing;
 pub mod map;
 mod marks;
 pub mod names;
+pub mod outcome;
+mod page;
 pub mod path;
+pub mod position;
 pub mod projection;
 pub mod read;
+pub mod request;
 pub mod template;
 mod trie;
 mod trouble;
