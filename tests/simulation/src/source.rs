@@ -312,7 +312,7 @@ impl World {
             let rows = world.rows(&source);
             let absence = if world.providers[number].keyed { Absence::Sure } else { Absence::Doubtful };
             let Ok(compared) = scan.compare(&run, &rows, absence) else { return };
-            let ranges = compared.ranges.into_iter().map(Snapshot::Range);
+            let ranges = compared.ranges.map(Snapshot::Range);
             let messages: Vec<Snapshot> =
                 std::iter::once(Snapshot::Summary(compared.summary)).chain(ranges).collect();
             // The poller may die in between.

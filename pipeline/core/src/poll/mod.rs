@@ -7,6 +7,7 @@ pub mod asks;
 pub mod cadence;
 pub mod listing;
 pub mod outcome;
+mod records;
 pub mod scan;
 pub mod scheduler;
 pub mod turns;

@@ -1,14 +1,15 @@
 //! A full scan, buffered as (remote id, hash) until the listing has ended, then compared with what unify knows: only
 //! the ranges that differ are sent (design §5).
 
-use std::collections::HashMap;
+use std::{collections::HashMap, iter::Peekable, vec};
 
 use tributary_schemas::{
-    id::{Bits, ProjectionVersion, RecordKey, RemoteId},
+    id::{Bits, ProjectionVersion, RemoteId},
     observation::{Absence, Baseline, Content, Listed, RangeListing, Run, Summary},
     state::{Head, RangeRow, weight},
 };
 
+use super::records::Records;
 use crate::{
     guard::{Guard, holds},
     range::FINEST,
@@ -26,8 +27,7 @@ const BYTES_OVERHEAD: u64 = 24;
 /// The records that a listing has named so far. The same id twice: the later page wins.
 #[derive(Debug, Default)]
 pub struct Scan {
-    records: HashMap<RecordKey, Listed>,
-    bytes: u64,
+    records: Records,
     ended: bool,
 }
 
@@ -39,12 +39,7 @@ pub struct BrokenOff;
 impl Scan {
     /// Takes a record in. Says whether it had not been named before.
     pub fn add(&mut self, listed: Listed) -> bool {
-        let bytes = BYTES_OVERHEAD + listed.remote_id.as_str().len() as u64;
-        let fresh = self.records.insert(listed.remote_id.key(), listed).is_none();
-        if fresh {
-            self.bytes += bytes;
-        }
-        fresh
+        self.records.add(&listed)
     }
 
     /// Takes in that the listing ended properly: the cursor chain is at its end, and every page was read.
@@ -52,9 +47,9 @@ impl Scan {
         self.ended = true;
     }
 
-    /// What it keeps in memory, in bytes, nearly.
+    /// What it keeps in memory, in bytes.
     pub fn held(&self) -> u64 {
-        self.bytes + self.records.capacity() as u64 * size_of::<(RecordKey, Listed)>() as u64
+        self.records.held()
     }
 
     /// How many records have been named.
@@ -64,14 +59,14 @@ impl Scan {
 
     /// Whether none has.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.records.len() == 0
     }
 
     /// The cut for this scan: the one that stands while it is fine enough, a finer one otherwise.
     ///
     /// A cut that only native events have made is not kept: the first scan chooses its own.
     pub fn cut(&self, head: Option<Head>) -> Bits {
-        let ranges = |records| self.count().div_ceil(records).max(self.bytes.div_ceil(BYTES_MOST)).max(1);
+        let ranges = |records| self.count().div_ceil(records).max(self.bytes().div_ceil(BYTES_MOST)).max(1);
         let bits = |ranges: u64| {
             let needed = u8::try_from(ranges.next_power_of_two().trailing_zeros()).unwrap_or(u8::MAX);
             FINEST.min(Bits::new(needed).unwrap_or(FINEST))
@@ -103,12 +98,12 @@ impl Scan {
             return Err(BrokenOff);
         }
         let mut found: Vec<Found> = (0..run.bits.ranges()).map(|_| Found::default()).collect();
-        for (key, listed) in &self.records {
+        for (key, content) in self.records.iter() {
             let range = &mut found[key.range(run.bits) as usize];
-            match listed.content {
+            match content {
                 Content::Hash(hash) => {
                     range.hashed += 1;
-                    range.sum = range.sum.wrapping_add(weight(*key, hash));
+                    range.sum = range.sum.wrapping_add(weight(key, hash));
                 }
                 Content::Unread => range.unread += 1,
             }
@@ -119,28 +114,29 @@ impl Scan {
         };
         let differing: Vec<u32> = (0..run.bits.ranges()).filter(differs).collect();
         let records = self.count();
-        let mut sent: HashMap<u32, Vec<(RecordKey, Listed)>> =
-            differing.iter().map(|range| (*range, Vec::new())).collect();
-        for (key, listed) in self.records {
-            if let Some(range) = sent.get_mut(&key.range(run.bits)) {
-                range.push((key, listed));
-            }
-        }
         let doubted = differing.iter().any(|range| {
             let lost = rows
                 .get(&(run.bits, *range))
                 .map_or(0, |row| row.live.saturating_sub(found[*range as usize].listed()));
             lost > 0 && (absence == Absence::Doubtful || too_much(lost, &rows[&(run.bits, *range)]))
         });
-        let ranges = differing.into_iter().map(|range| {
-            let mut records = sent.remove(&range).unwrap_or_default();
-            records.sort_unstable_by_key(|(key, _)| *key);
-            let records = records.into_iter().map(|(_, listed)| listed).collect();
-            RangeListing { run: run.clone(), range, absence, records }
-        });
-        let ranges: Vec<RangeListing> = ranges.collect();
-        let summary = Summary { run: run.clone(), records, ranges_sent: ranges.len() as u32 };
+        let ranges_sent = differing.len() as u32;
+        let mut sent = vec![false; found.len()];
+        differing.iter().for_each(|range| sent[*range as usize] = true);
+        let sorted = self.records.sorted(|key| sent[key.range(run.bits) as usize]);
+        let ranges = Ranges {
+            records: self.records,
+            sorted: sorted.into_iter().peekable(),
+            differing: differing.into_iter(),
+            run: run.clone(),
+            absence,
+        };
+        let summary = Summary { run: run.clone(), records, ranges_sent };
         Ok(Compared { summary, ranges, doubted })
+    }
+
+    fn bytes(&self) -> u64 {
+        self.records.id_bytes() + self.count() * BYTES_OVERHEAD
     }
 
     fn count(&self) -> u64 {
@@ -158,11 +154,41 @@ pub fn too_much(lost: u32, row: &RangeRow) -> bool {
 pub struct Compared {
     /// Goes first.
     pub summary: Summary,
-    /// The ranges that differ, in order.
-    pub ranges: Vec<RangeListing>,
+    /// The ranges that differ, in order, each made when it is asked for.
+    pub ranges: Ranges,
     /// Some absence will be doubted: the next full run should come soon.
     pub doubted: bool,
 }
+
+/// The ranges that a scan sends, one after the other.
+#[derive(Debug)]
+pub struct Ranges {
+    records: Records,
+    sorted: Peekable<vec::IntoIter<u32>>,
+    differing: vec::IntoIter<u32>,
+    run: Run,
+    absence: Absence,
+}
+
+impl Iterator for Ranges {
+    type Item = RangeListing;
+
+    fn next(&mut self) -> Option<RangeListing> {
+        let range = self.differing.next()?;
+        let here = |at: &u32| self.records.key(*at).range(self.run.bits) == range;
+        let mut records = Vec::new();
+        while let Some(at) = self.sorted.next_if(here) {
+            records.push(self.records.listed(at));
+        }
+        Some(RangeListing { run: self.run.clone(), range, absence: self.absence, records })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.differing.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Ranges {}
 
 /// What a scan found in a range, added up.
 #[derive(Debug, Default)]
@@ -248,11 +274,11 @@ mod tests {
                 )
             })
             .collect();
-        for (key, listed) in &scan.records {
-            let Content::Hash(hash) = listed.content else { unreachable!("all are hashed here") };
+        for (key, content) in scan.records.iter() {
+            let Content::Hash(hash) = content else { unreachable!("all are hashed here") };
             let row = rows.get_mut(&(run.bits, key.range(run.bits))).unwrap();
             row.live += 1;
-            row.sum = row.sum.wrapping_add(weight(*key, hash));
+            row.sum = row.sum.wrapping_add(weight(key, hash));
         }
         rows
     }
@@ -346,7 +372,7 @@ mod tests {
         let mut scan = scan(0..500);
         scan.add(listed(RemoteId::new("7"), Content::Unread));
         let compared = scan.compare(&run(Bits::new(0).unwrap()), &HashMap::new(), Absence::Sure).unwrap();
-        let records = &compared.ranges[0].records;
+        let records = compared.ranges.into_iter().next().unwrap().records;
         assert_eq!(records.len(), 500);
         assert!(records.windows(2).all(|pair| pair[0].remote_id.key() < pair[1].remote_id.key()));
         let seven = records.iter().find(|it| it.remote_id.as_str() == "7").unwrap();

@@ -39,6 +39,8 @@ use crate::{
 
 /// Records of one delta message.
 const DELTA_RECORDS: usize = 2_000;
+/// Messages of a run that the broker has not acknowledged, at most: they are held in memory.
+const UNACKNOWLEDGED: usize = 64;
 /// Said of an empty listing.
 const NOTHING: &str = "nothing was listed where records were known";
 
@@ -180,7 +182,7 @@ impl Runner {
         ::metrics::counter!(metrics::RANGES, "outcome" => "sent").increment(sent);
         let records = compared.summary.records;
         let summary = Snapshot::Summary(compared.summary);
-        let messages = std::iter::once(summary).chain(compared.ranges.into_iter().map(Snapshot::Range));
+        let messages = std::iter::once(summary).chain(compared.ranges.map(Snapshot::Range));
         self.land(&job.account.id, messages).await?;
         let doubted = if compared.doubted || emptied { Doubted::Absences } else { Doubted::Nothing };
         let found = reading.found(whole, records, doubted);
@@ -257,6 +259,9 @@ impl Runner {
                 }
             };
             receipts.push(receipt);
+            if receipts.len() >= UNACKNOWLEDGED {
+                acknowledged(std::mem::take(&mut receipts)).await?;
+            }
         }
         acknowledged(receipts).await
     }

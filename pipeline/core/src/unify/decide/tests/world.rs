@@ -144,7 +144,7 @@ impl World {
         }
         scan.end();
         let compared = scan.compare(&run, &self.rows(), self.absence).unwrap();
-        let ranges = compared.ranges.into_iter().map(Snapshot::Range);
+        let ranges = compared.ranges.map(Snapshot::Range);
         std::iter::once(Snapshot::Summary(compared.summary)).chain(ranges).map(Input::Snapshot).collect()
     }
 
