@@ -371,8 +371,8 @@ mod tests {
     fn a_range_is_sorted_by_key_and_the_later_page_wins() {
         let mut scan = scan(0..500);
         scan.add(listed(RemoteId::new("7"), Content::Unread));
-        let compared = scan.compare(&run(Bits::new(0).unwrap()), &HashMap::new(), Absence::Sure).unwrap();
-        let records = compared.ranges.into_iter().next().unwrap().records;
+        let mut compared = scan.compare(&run(Bits::new(0).unwrap()), &HashMap::new(), Absence::Sure).unwrap();
+        let records = compared.ranges.next().unwrap().records;
         assert_eq!(records.len(), 500);
         assert!(records.windows(2).all(|pair| pair[0].remote_id.key() < pair[1].remote_id.key()));
         let seven = records.iter().find(|it| it.remote_id.as_str() == "7").unwrap();
