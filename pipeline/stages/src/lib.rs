@@ -9,6 +9,7 @@ pub mod entity;
 pub mod http_error;
 pub mod ingest;
 pub mod kafka;
+pub mod listen;
 pub mod poll;
 pub mod registry;
 pub mod secret;

@@ -12,7 +12,10 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::kafka::{Skew, skew};
+use crate::{
+    kafka::{Skew, skew},
+    listen::{self, Limits},
+};
 
 /// Settings of the admin port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +98,6 @@ pub async fn serve(
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("telemetry.listen: {} can't be listened on", config.listen))?;
-    axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
+    listen::serve(listener, router, Limits { connections: 64, ..Limits::default() }, shutdown).await;
     Ok(())
 }

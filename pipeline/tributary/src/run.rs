@@ -101,7 +101,14 @@ pub(crate) fn start(
         let (stores, keys, catalog) = (stores.clone(), keys.clone(), catalog.clone());
         match stage {
             Stage::Ingest => {
-                let ingest = Ingest::build(config.ingest.clone(), &cluster, &stores, catalog, keys)?;
+                let ingest = Ingest::build(
+                    config.ingest.clone(),
+                    &config.control.public_url,
+                    &cluster,
+                    &stores,
+                    catalog,
+                    keys,
+                )?;
                 running.spawn(async move { named(stage, ingest.run(stop).await) });
             }
             Stage::Poll => {

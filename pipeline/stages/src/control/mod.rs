@@ -31,6 +31,7 @@ use crate::{
     dial,
     entity::Writer,
     kafka::{Cluster, Publisher},
+    listen::{self, Limits},
     secret::KeyRing,
     store::Stores,
 };
@@ -43,6 +44,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What providers reach ingest by: the beginning of the URLs shown to people.
     pub public_url: String,
+    /// Connections at a time; further ones wait.
+    pub connections: usize,
     /// Requests a minute that a project may make: more are 429.
     pub requests_per_minute: NonZeroU32,
     /// Which addresses webhooks may have beside global ones.
@@ -54,6 +57,7 @@ impl Default for Config {
         Self {
             listen: ([127, 0, 0, 1], 8081).into(),
             public_url: "http://127.0.0.1:8080".into(),
+            connections: 1_024,
             requests_per_minute: NonZeroU32::new(600).unwrap_or(NonZeroU32::MIN),
             dial: dial::Config::default(),
         }
@@ -132,7 +136,8 @@ impl Control {
         tracing::info!(listen = %self.config.listen, "control runs");
         let sweep = tokio::spawn(self.shared.writer.clone().sweep_until(shutdown.clone()));
         let router = api::router(self.shared);
-        axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
+        let limits = Limits { connections: self.config.connections, ..Limits::default() };
+        listen::serve(listener, router, limits, shutdown).await;
         sweep.await?;
         Ok(())
     }

@@ -1,17 +1,16 @@
 //! One request: find the account, verify the signature, put it on the broker, answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
-    Router,
-    body::Body,
+    Extension, Router,
     extract::{OriginalUri, Path, Request, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::any,
 };
+use ipnet::IpNet;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 use tributary_connectors::{
     Catalog, Connector,
     native::{Inbound, Native},
@@ -22,12 +21,18 @@ use tributary_schemas::{
     observation::{NativePayload, NativeRequest},
 };
 
-use super::{accounts::Accounts, metrics};
+use super::{
+    accounts::Accounts,
+    body::{self, Pace},
+    client, metrics,
+    shares::Shares,
+};
 use crate::{
     clock::now,
     entity::Writer,
     http_error::HttpError,
     kafka::{Outgoing, PublishError, Publisher, View},
+    listen::Peer,
     poll::interest::Interests,
     secret::{Field, KeyRing, Secret},
     store::{ControlStore, Lookup},
@@ -35,9 +40,10 @@ use crate::{
 
 pub(super) struct Receiver {
     pub(super) topic: String,
-    pub(super) body_bytes: usize,
-    pub(super) request_limit: Duration,
-    pub(super) slots: Semaphore,
+    pub(super) public_url: String,
+    pub(super) pace: Pace,
+    pub(super) proxies: Vec<IpNet>,
+    pub(super) shares: Arc<Shares>,
     pub(super) store: Arc<dyn ControlStore>,
     pub(super) publisher: Publisher,
     pub(super) accounts: View<Accounts>,
@@ -48,19 +54,23 @@ pub(super) struct Receiver {
 }
 
 pub(super) fn router(receiver: Arc<Receiver>) -> Router {
-    Router::new().route("/native/{provider}/{token}", any(receive)).with_state(receiver)
+    Router::new()
+        .route("/native/{provider}/{token}", any(receive))
+        .fallback(|| async { HttpError::not_found("no such URL: check the provider and the token") })
+        .with_state(receiver)
 }
 
 async fn receive(
     State(receiver): State<Arc<Receiver>>,
     Path((provider, token)): Path<(String, String)>,
     OriginalUri(uri): OriginalUri,
+    Extension(Peer(peer)): Extension<Peer>,
     request: Request,
 ) -> Response {
     let begun = std::time::Instant::now();
     // A label only for what exists: anything can be asked for.
     let known = receiver.catalog.get(&provider).map_or("unknown", |connector| connector.name()).to_owned();
-    let (outcome, response) = match receiver.take(&provider, &token, &uri.to_string(), request).await {
+    let (outcome, response) = match receiver.take(&provider, &token, &uri, peer.ip(), request).await {
         Ok(taken) => (taken.outcome, taken.status.into_response()),
         Err(error) => (error.code(), error.into_response()),
     };
@@ -79,25 +89,38 @@ impl Receiver {
         &self,
         provider: &str,
         token: &str,
-        url: &str,
+        uri: &Uri,
+        peer: IpAddr,
         request: Request,
     ) -> Result<Taken, HttpError> {
-        let _slot =
-            self.slots.try_acquire().map_err(|_| HttpError::unavailable("too many requests at a time"))?;
         let unknown = || HttpError::not_found("no such URL: check the provider and the token");
         let connector = self.catalog.get(provider).ok_or_else(unknown)?;
         let native = connector.native().ok_or_else(unknown)?;
-        let account = self.account(token).await?.ok_or_else(unknown)?;
+        let address = client::address(peer, request.headers(), &self.proxies);
+        let account = self.account(token, address).await?.ok_or_else(unknown)?;
         if account.provider.as_str() != provider {
             return Err(unknown());
         }
         if matches!(account.status, AccountStatus::Archived | AccountStatus::Suspended) {
             return Err(HttpError::not_found("this account takes no webhooks any more"));
         }
+        if request.headers().contains_key("x-tributary-event-id") {
+            return Err(HttpError::unauthorized("this is a delivery of ours: no provider sent it"));
+        }
+        let declared = body::declared(request.headers());
+        if declared > self.pace.most as u64 {
+            return Err(HttpError::too_large(format!("body: expected at most {} bytes", self.pace.most)));
+        }
+        // What is over its account's rate is refused before it is read; the place is held until it is on the broker.
+        let mut place =
+            self.shares.enter(&account.project, &account.id, u32::try_from(declared).unwrap_or(u32::MAX))?;
         let method = request.method().as_str().to_owned();
         let headers = headers(request.headers());
-        let body = self.body(request.into_body()).await?;
-        let inbound = Inbound { method: &method, url, headers: &headers, body: &body };
+        let body = body::read(request.into_body(), self.pace, &mut place).await?;
+        ::metrics::histogram!(metrics::BODY_BYTES).record(body.len() as f64);
+        // As the provider called it: a signature may be over the whole URL.
+        let url = format!("{}{}", self.public_url, uri.path_and_query().map_or("/", |it| it.as_str()));
+        let inbound = Inbound { method: &method, url: &url, headers: &headers, body: &body };
         let secrets = self.secrets(&account)?;
         let secrets: Vec<&[u8]> = secrets.iter().map(Secret::expose).collect();
         native
@@ -107,44 +130,31 @@ impl Receiver {
         if native.is_ping(&inbound) {
             return Ok(Taken { outcome: "ping", status: success });
         }
-        serde_json::from_slice::<&serde_json::value::RawValue>(&body)
-            .map_err(|_| HttpError::bad_request("body: expected JSON"))?;
+        if !is_json(&body) {
+            return Err(HttpError::bad_request("body: expected JSON"));
+        }
         self.publish(&account, connector, native, &inbound, &body).await?;
         Ok(Taken { outcome: "accepted", status: success })
     }
 
     /// The view first; a token it does not know may be newer than the view, so the store is asked once.
-    async fn account(&self, token: &str) -> Result<Option<Arc<Account>>, HttpError> {
+    async fn account(&self, token: &str, address: IpAddr) -> Result<Option<Arc<Account>>, HttpError> {
         let hash = hex::encode(Sha256::digest(token.as_bytes()));
         if let Some(account) = self.accounts.read().of_token(&hash) {
             return Ok(Some(account));
         }
+        if self.shares.is_unknown(&hash) {
+            return Ok(None);
+        }
+        self.shares.look_up(address)?;
         let away = |_| HttpError::unavailable("the store is away");
         let Some((project, id)) = self.store.find(Lookup::Token, &hash).await.map_err(away)? else {
+            self.shares.note_unknown(hash);
             return Ok(None);
         };
         let account: Option<Account> =
             self.writer.get(&project, &id).await.map_err(|_| HttpError::unavailable("the store is away"))?;
         Ok(account.filter(|account| account.native.token_hash == hash).map(Arc::new))
-    }
-
-    async fn body(&self, body: Body) -> Result<Vec<u8>, HttpError> {
-        let read = axum::body::to_bytes(body, self.body_bytes + 1);
-        let too_large = || HttpError::too_large(format!("body: expected at most {} bytes", self.body_bytes));
-        match tokio::time::timeout(self.request_limit, read).await {
-            Ok(Ok(body)) if body.len() <= self.body_bytes => {
-                ::metrics::histogram!(metrics::BODY_BYTES).record(body.len() as f64);
-                Ok(body.into())
-            }
-            Ok(Ok(_)) => Err(too_large()),
-            Ok(Err(error))
-                if std::error::Error::source(&error).is_some_and(|it| it.to_string().contains("limit")) =>
-            {
-                Err(too_large())
-            }
-            Ok(Err(_)) => Err(HttpError::bad_request("body: it broke off")),
-            Err(_) => Err(HttpError::bad_request("body: it did not arrive in time")),
-        }
     }
 
     fn secrets(&self, account: &Account) -> Result<Vec<Secret>, HttpError> {
@@ -210,4 +220,37 @@ fn headers(map: &HeaderMap) -> Vec<(String, String)> {
     map.iter()
         .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
         .collect()
+}
+
+/// Whether it is JSON at all, whatever its depth, numbers and surrogates: whether we can map it is not the provider's
+/// trouble, and one that often hears 400 turns its webhook off.
+fn is_json(body: &[u8]) -> bool {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    serde_json::from_slice::<&serde_json::value::RawValue>(body).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_json;
+
+    #[test]
+    fn all_that_is_json_is_taken() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        for (body, expected) in [
+            (r#"{"a":1}"#, true),
+            ("\u{feff}{\"a\":1}", true),
+            (&*deep, true),
+            (r#"{"a":1e999999}"#, true),
+            (r#"{"a":123456789012345678901234567890}"#, true),
+            (r#"{"a":"\ud800"}"#, true),
+            ("null", true),
+            ("", false),
+            ("a=1&b=2", false),
+            ("{", false),
+            ("<xml/>", false),
+            ("{} {}", false),
+        ] {
+            assert_eq!(is_json(body.as_bytes()), expected, "{}", &body[..body.len().min(40)]);
+        }
+    }
 }
