@@ -57,6 +57,9 @@ pub struct Project {
     /// Defaults per provider and resource.
     #[serde(default)]
     pub schedules: Vec<ScheduleDefault>,
+    /// Since when the operator has suspended it: nothing is polled, delivered or taken in.
+    #[serde(default)]
+    pub suspended_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -160,13 +163,45 @@ pub struct Account {
     /// How often each resource is polled, where it differs from the defaults.
     #[serde(default)]
     pub schedules: BTreeMap<Resource, Schedule>,
+    /// Which of its versions are events.
+    #[serde(default)]
+    pub told: Told,
     /// When it was linked.
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
 }
 
+/// Which versions of an account are events: how it is polled, and by what its webhooks are verified, is none of its facts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// The last version that is an event; 0: each is.
+    pub version: Version,
+    /// The one that was an event before it; 0: none.
+    pub before: Version,
+}
+
 impl Account {
+    /// Notes whether this version is an event: it is where a fact differs from the version before, and at both ends.
+    pub fn tell(&mut self, before: Option<&Self>) {
+        let facts = |it: &Self| {
+            let origin =
+                (it.origin_owner_id.clone(), it.origin_owner_name.clone(), it.origin_username.clone());
+            let status = (it.status, it.status_reasons.clone());
+            (status, it.label.clone(), origin, it.setup.clone(), it.credentials.clone())
+        };
+        if before.is_none_or(|before| facts(before) != facts(self)) {
+            let last =
+                if self.told.version == 0 { self.version.saturating_sub(1) } else { self.told.version };
+            self.told = Told { version: self.version, before: last };
+        }
+    }
+
+    /// Whether this version is an event.
+    pub fn is_told(&self) -> bool {
+        self.told.version == 0 || self.told.version == self.version
+    }
+
     /// What messages and events of its records say of it.
     pub fn source(&self) -> Source {
         Source {

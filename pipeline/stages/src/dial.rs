@@ -165,6 +165,17 @@ fn failed(error: reqwest::Error) -> DialError {
     DialError::Failed(text)
 }
 
+/// The addresses of a name, if all are allowed. `localhost` is this machine by whichever of its addresses: the listed ones
+/// are dialled, though systems name `::1` first.
+fn permitted(name: &Name, found: Vec<SocketAddr>, allowed: &Allowed) -> Result<Vec<SocketAddr>, Refused> {
+    let listed = |address: &&SocketAddr| allowed.check(address.ip()).is_ok();
+    if name.as_str() == "localhost" && found.iter().any(|address| listed(&address)) {
+        return Ok(found.into_iter().filter(|address| listed(&address)).collect());
+    }
+    found.iter().try_for_each(|address| allowed.check(address.ip()))?;
+    Ok(found)
+}
+
 /// Resolves names, and refuses a name if *any* of its addresses is not allowed. What it gives is what is dialled.
 struct Checked {
     allowed: Arc<Allowed>,
@@ -175,9 +186,7 @@ impl Resolve for Checked {
         let allowed = self.allowed.clone();
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            for address in &found {
-                allowed.check(address.ip())?;
-            }
+            let found = permitted(&name, found, &allowed)?;
             let addresses: Addrs = Box::new(found.into_iter());
             Ok(addresses)
         })
@@ -187,6 +196,16 @@ impl Resolve for Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn localhost_is_dialled_by_what_is_listed_and_any_other_name_by_all_or_nothing() {
+        let both: Vec<SocketAddr> = vec!["[::1]:0".parse().unwrap(), "127.0.0.1:0".parse().unwrap()];
+        let allowed = Allowed { networks: vec!["127.0.0.0/8".parse().unwrap()], ..Allowed::default() };
+        let name = |text: &str| text.parse::<Name>().unwrap();
+        assert_eq!(permitted(&name("localhost"), both.clone(), &allowed).unwrap(), both[1..]);
+        assert!(permitted(&name("hooks.example.com"), both.clone(), &allowed).is_err());
+        assert!(permitted(&name("localhost"), both, &Allowed::default()).is_err());
+    }
 
     #[tokio::test]
     async fn a_name_that_leads_inside_is_refused_at_the_dial() {

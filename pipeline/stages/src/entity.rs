@@ -7,6 +7,8 @@
 
 mod publish;
 
+pub use self::publish::STUCK;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -33,6 +35,8 @@ pub trait Entity: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
     fn version(&self) -> Version;
     /// Notes a change.
     fn touch(&mut self, version: Version, at: Timestamp);
+    /// Notes what this version tells, beside the one before; without one it is the first or the last.
+    fn tell(&mut self, _before: Option<&Self>) {}
     /// The account that it is, if it is one: only accounts have events.
     fn as_account(&self) -> Option<&Account> {
         None
@@ -40,7 +44,7 @@ pub trait Entity: Serialize + DeserializeOwned + Clone + PartialEq + Send + Sync
 }
 
 macro_rules! entity {
-    ($type:ty, $kind:expr, $project:ident $(, $($more:item)*)?) => {
+    ($type:ty, $kind:expr, $project:ident $(, $more:item)*) => {
         impl Entity for $type {
             const KIND: Kind = $kind;
             fn reference(&self) -> EntityRef {
@@ -54,7 +58,7 @@ macro_rules! entity {
                 self.version = version;
                 self.updated_at = at;
             }
-            $($($more)*)?
+            $($more)*
         }
     };
 }
@@ -65,6 +69,9 @@ entity!(
     project,
     fn as_account(&self) -> Option<&Account> {
         Some(self)
+    },
+    fn tell(&mut self, before: Option<&Self>) {
+        Account::tell(self, before);
     }
 );
 entity!(Webhook, Kind::Webhook, project);
@@ -114,6 +121,9 @@ pub enum WriteError {
     /// It is not the version that the caller expected.
     #[error("if-match: the version is {0} now: read it again")]
     Changed(Version),
+    /// It is larger than its topic takes.
+    #[error("body: what is kept of it would be {0} bytes: expected at most {MOST_BYTES}")]
+    TooLarge(usize),
     /// The change before could not be announced: the broker is away, or refuses.
     #[error("the change before this one has not been announced yet: try again")]
     Unannounced(#[source] anyhow::Error),
@@ -150,6 +160,8 @@ impl<T> Page<T> {
     }
 }
 
+/// The most that a document may hold: its topic takes more, as it wraps it, and its event too.
+const MOST_BYTES: usize = 256 << 10;
 /// Compare-and-sets that are tried before a write gives up.
 const TRIES: usize = 8;
 
@@ -209,6 +221,7 @@ impl Writer {
     /// [`WriteError::Exists`] when its id is taken.
     pub async fn create<T: Entity>(&self, mut entity: T) -> Result<T, WriteError> {
         entity.touch(1, now());
+        entity.tell(None);
         let document = Document { entity, deleted: false };
         match self.write(&document, None).await? {
             Cas::Done => Ok(document.entity),
@@ -236,6 +249,7 @@ impl Writer {
             }
             self.announce_first(&before).await?;
             entity.touch(before.version() + 1, now());
+            entity.tell(Some(&before));
             let document = Document { entity, deleted: false };
             match self.write(&document, Some(before.version())).await? {
                 Cas::Done => return Ok(document.entity),
@@ -256,6 +270,7 @@ impl Writer {
             self.is_expected(before)?;
             self.announce_first(&entity).await?;
             entity.touch(before + 1, now());
+            entity.tell(None);
             let document = Document { entity, deleted: true };
             match self.write(&document, Some(before)).await? {
                 Cas::Done => return Ok(document.entity),
@@ -279,9 +294,12 @@ impl Writer {
         expected: Option<Version>,
     ) -> Result<Cas, WriteError> {
         let version = document.entity.version();
+        let stored = Stored { version, doc: serde_json::to_vec(document)? };
+        if stored.doc.len() > MOST_BYTES && !document.deleted {
+            return Err(WriteError::TooLarge(stored.doc.len()));
+        }
         let change = Unpublished { entity: document.entity.reference(), version, registered_at: now() };
         self.store.register(&change).await?;
-        let stored = Stored { version, doc: serde_json::to_vec(document)? };
         let cas = self.store.put(&change.entity, expected, &stored).await?;
         if cas == Cas::Done
             && let Err(error) = self.publish(&change, document).await

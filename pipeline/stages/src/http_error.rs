@@ -111,6 +111,7 @@ impl From<WriteError> for HttpError {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::NotFound => Self::not_found("not found"),
+            WriteError::TooLarge(_) => Self::unprocessable(error.to_string()),
             WriteError::Changed(_) => Self::precondition_failed(error.to_string()),
             WriteError::Exists | WriteError::Contended => Self::conflict(error.to_string()),
             WriteError::Unannounced(_) => {

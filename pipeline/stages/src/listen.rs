@@ -45,7 +45,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
     let permits = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(limits.head_bytes);
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head).max_header_size(limits.head_bytes);
     let accepting = async {
         loop {
             let Ok(permit) = permits.clone().acquire_owned().await else { return };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tributary_connectors::Connector;
 use tributary_schemas::{
-    entity::{Account, AccountStatus, NativeWebhook, Version},
+    entity::{Account, AccountStatus, NativeWebhook, Told, Version},
     id::{AccountId, ProjectId},
     time::Timestamp,
 };
@@ -15,6 +15,7 @@ use tributary_schemas::{
 use super::{
     api::{App, Listed, hash, new_id},
     bounds::{Change, Cursor, Known, Label, Moment, Name, PageSize, Set, Slug},
+    quota,
     read::advice,
     route::{Call, Done, Given, Id, Made, Route, Shown, delete, get, patch, post},
     setup::{self, Setup},
@@ -24,7 +25,7 @@ use crate::{
     entity::WriteError,
     http_error::HttpError,
     secret::{Field, Secret},
-    store::Lookup,
+    store::{Kind, Lookup},
 };
 
 pub(super) fn routes() -> Vec<Route> {
@@ -82,6 +83,7 @@ async fn create(call: Call<(), (), Given<New>>) -> Result<Made<AccountShown>, Ht
     let (app, project, new) = (&call.app, &call.caller.project, &call.body.0);
     let connector = connector(app, &new.provider)?;
     let setup = Setup::new(connector, &new.setup)?;
+    quota::check(app, project, Kind::Account).await?;
     let account = linked(app, project, connector, new, setup)?;
     // First the URL, then the account: a provider's ping can come at once.
     let index = &account.native.token_hash;
@@ -132,6 +134,7 @@ fn linked(
             secrets: vec![seal(Field::NativeSecret, Secret::new(secret))?],
         },
         schedules: BTreeMap::new(),
+        told: Told::default(),
         created_at: at,
         updated_at: at,
         id,

@@ -19,7 +19,7 @@ use tributary_schemas::{framing, record_id};
 use super::{
     Shared, accounts,
     caller::Anyone,
-    connectors, deliveries, keys, metrics, native, openapi, projects,
+    connectors, deliveries, keys, metrics, native, openapi, operator, projects,
     route::{Call, Id, Incoming, Route, Shown, get, no_such_path},
     schedules, webhooks,
 };
@@ -38,6 +38,7 @@ pub(super) fn routes() -> Vec<Route> {
         deliveries::routes(),
         projects::routes(),
         keys::routes(),
+        operator::routes(),
         vec![
             get("/ids/{record_id}", "Tells a record id's key and the provider's own id", id),
             get("/subjects", "Lists the subjects, as a schema registry does", subjects),

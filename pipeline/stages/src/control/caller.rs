@@ -1,4 +1,4 @@
-//! Who asks: a project by its API key, or anyone. Keys that are not known are remembered for a
+//! Who asks: a project by its API key, the operator by theirs, or anyone. Keys that are not known are remembered for a
 //! moment, so that guessing does not reach the database.
 
 use std::{
@@ -14,6 +14,7 @@ use governor::{
 };
 use http::{HeaderMap, header::AUTHORIZATION};
 use quick_cache::sync::Cache;
+use subtle::ConstantTimeEq;
 use tributary_schemas::id::ProjectId;
 
 use super::{
@@ -27,6 +28,8 @@ use crate::{http_error::HttpError, store::Lookup};
 pub(super) enum Caller {
     /// A project, by its API key.
     Tenant,
+    /// The operator of the deployment.
+    Operator,
     /// Anyone.
     Anyone,
 }
@@ -51,6 +54,10 @@ pub(super) trait Asks: Sized + Send {
 pub(super) struct Tenant {
     pub(super) project: ProjectId,
 }
+
+/// The operator of the deployment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Operator;
 
 /// Anyone.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +89,41 @@ impl Asks for Tenant {
 
     fn project(&self) -> Option<&ProjectId> {
         Some(&self.project)
+    }
+}
+
+impl Asks for Operator {
+    const CALLER: Caller = Caller::Operator;
+
+    async fn identify(app: &App, headers: &HeaderMap) -> Result<Self, HttpError> {
+        app.gate.allow_look_up()?;
+        let Some(expected) = &app.operator_key else {
+            return Err(HttpError::unauthorized(format!(
+                "{OPERATOR_KEY} is not set: no one is the operator"
+            )));
+        };
+        // Digests of the same length, in constant time.
+        let same = hash(&key(headers).unwrap_or_default()).as_bytes().ct_eq(expected.as_bytes());
+        if bool::from(same) {
+            Ok(Self)
+        } else {
+            Err(HttpError::unauthorized("this is not the operator's key"))
+        }
+    }
+}
+
+/// The environment variable that holds the operator's key.
+const OPERATOR_KEY: &str = "TRIBUTARY_OPERATOR_KEY";
+
+/// The digest of the operator's key, if the deployment has one.
+///
+/// # Errors
+/// When it is too short to be one.
+pub(super) fn operator_key() -> anyhow::Result<Option<String>> {
+    match std::env::var(OPERATOR_KEY) {
+        Ok(key) if key.len() >= 24 => Ok(Some(hash(&key))),
+        Ok(_) => anyhow::bail!("{OPERATOR_KEY}: expected at least 24 characters"),
+        Err(_) => Ok(None),
     }
 }
 

@@ -11,7 +11,9 @@ mod keys;
 pub mod metrics;
 mod native;
 mod openapi;
+mod operator;
 mod projects;
+mod quota;
 mod read;
 mod route;
 mod schedules;
@@ -48,6 +50,12 @@ pub struct Config {
     pub connections: usize,
     /// Requests a minute that a project may make: more are 429.
     pub requests_per_minute: NonZeroU32,
+    /// Accounts that a project may have.
+    pub accounts: usize,
+    /// Webhooks that a project may have.
+    pub webhooks: usize,
+    /// Accounts and webhooks that a project may make a minute, and ten times as many at once.
+    pub made_per_minute: NonZeroU32,
     /// Which addresses webhooks may have beside global ones.
     pub dial: dial::Config,
 }
@@ -59,6 +67,9 @@ impl Default for Config {
             public_url: "http://127.0.0.1:8080".into(),
             connections: 1_024,
             requests_per_minute: NonZeroU32::new(600).unwrap_or(NonZeroU32::MIN),
+            accounts: 50_000,
+            webhooks: 1_000,
+            made_per_minute: NonZeroU32::new(120).unwrap_or(NonZeroU32::MIN),
             dial: dial::Config::default(),
         }
     }
@@ -82,6 +93,9 @@ struct Shared {
     keys: Arc<KeyRing>,
     gate: caller::Gate,
     uses: keys::Uses,
+    quotas: quota::Quotas,
+    /// The digest of the operator's key, if there is one.
+    operator_key: Option<String>,
     /// The header that deliveries are signed in.
     signature_header: String,
     document: serde_json::Value,
@@ -119,6 +133,8 @@ impl Control {
             keys: keys_ring,
             gate: caller::Gate::new(config.requests_per_minute),
             uses: keys::Uses::default(),
+            quotas: quota::Quotas::new(&config),
+            operator_key: caller::operator_key()?,
             signature_header: "x-stackone-signature".into(),
             document: api::described(),
         });

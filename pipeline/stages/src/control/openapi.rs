@@ -64,7 +64,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         "responses": responses(route, generator),
         "security": match route.caller {
             Caller::Anyone => json!([]),
-            Caller::Tenant => json!([{ "bearer": [] }, { "basic": [] }]),
+            Caller::Tenant | Caller::Operator => json!([{ "bearer": [] }, { "basic": [] }]),
         },
     });
     if let Some((schema, required)) = (route.body)(generator) {

@@ -63,6 +63,7 @@ pub async fn create_project(
         id_prefix: "tr1!".into(),
         topics: Vec::new(),
         schedules: Vec::new(),
+        suspended_at: None,
         created_at: at,
         updated_at: at,
     };
@@ -77,12 +78,16 @@ pub(super) async fn project(app: &App, id: &ProjectId) -> Result<Project, HttpEr
 
 /// A project's settings.
 #[derive(Serialize, JsonSchema)]
-struct ProjectShown {
+pub(super) struct ProjectShown {
     id: String,
     name: String,
     #[schemars(with = "Known<NativePayload>")]
     native_payload: NativePayload,
     id_prefix: String,
+    /// Since when the operator has suspended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Moment")]
+    suspended_at: Option<Timestamp>,
     version: Version,
     #[schemars(with = "Moment")]
     created_at: Timestamp,
@@ -94,12 +99,13 @@ async fn show(call: Call) -> Result<Shown<ProjectShown>, HttpError> {
     Ok(Shown(shown(project(&call.app, &call.caller.project).await?)))
 }
 
-fn shown(project: Project) -> ProjectShown {
+pub(super) fn shown(project: Project) -> ProjectShown {
     ProjectShown {
         id: project.id.to_string(),
         name: project.name,
         native_payload: project.native_payload,
         id_prefix: project.id_prefix,
+        suspended_at: project.suspended_at,
         version: project.version,
         created_at: project.created_at,
         updated_at: project.updated_at,

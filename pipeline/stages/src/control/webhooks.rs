@@ -19,6 +19,7 @@ use super::{
         Accounts, Change, Cursor, Known, List, Moment, Name, Named, PageSize, Patterns, Providers, Rate, Set,
         Slug, Text, UrlText,
     },
+    quota,
     route::{Call, Done, Given, Id, Ids, Made, Maybe, Route, Shown, delete, get, patch, post, put},
 };
 use crate::{
@@ -26,6 +27,7 @@ use crate::{
     entity::WriteError,
     http_error::HttpError,
     secret::{Field, Secret},
+    store::Kind,
 };
 
 pub(super) fn routes() -> Vec<Route> {
@@ -134,6 +136,7 @@ async fn create(call: Call<(), (), Given<New>>) -> Result<Made<WebhookShown>, Ht
     let url = checked_url(app, &new.url)?;
     let id: WebhookId = new_id().parse().map_err(|_| anyhow::anyhow!("a new id"))?;
     let (secret, shown_once) = made(new.secret.as_ref())?;
+    quota::check(app, &call.caller.project, Kind::Webhook).await?;
     let at = now();
     let webhook = Webhook {
         project: call.caller.project.clone(),

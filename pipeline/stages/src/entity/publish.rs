@@ -28,6 +28,15 @@ const UNDER_WAY: Duration = Duration::from_secs(30);
 /// A change that was registered this long ago and is not in the store was never made.
 const NEVER_MADE: Duration = Duration::from_secs(86_400);
 
+/// Changes that could not be published when the sweep last looked.
+pub const STUCK: &str = "tributary_control_unpublished_changes";
+
+/// What became of a change that was registered.
+enum Repeated {
+    Published,
+    Left,
+}
+
 /// What was written to a compacted topic.
 #[derive(Debug, Clone, Copy)]
 struct Sent {
@@ -52,30 +61,51 @@ impl Writer {
         }
     }
 
-    /// Repeats what was not published; gives how many changes that were.
+    /// Repeats what was not published; gives how many changes that were. One that can't be is counted, and stops no other.
     ///
     /// # Errors
-    /// When the store or the broker does not answer.
+    /// When the store does not say what there is.
     pub async fn sweep(&self) -> anyhow::Result<usize> {
-        let mut published = 0;
+        let (mut published, mut stuck) = (0, 0);
         for change in self.store.unpublished().await? {
-            let age = now().since(change.registered_at);
-            if age < UNDER_WAY {
-                continue;
-            }
-            let found = self.store.get(&change.entity).await?.filter(|it| it.version >= change.version);
-            if let Some(found) = found {
-                // A later one was not made before this one was announced.
-                if change.entity.kind == Kind::Account && found.version == change.version {
-                    self.announce(&serde_json::from_slice::<Document<Account>>(&found.doc)?).await?;
+            match self.repeat(&change).await {
+                Ok(Repeated::Published) => published += 1,
+                Ok(Repeated::Left) => {}
+                Err(error) => {
+                    stuck += 1;
+                    tracing::warn!(
+                        kind = change.entity.kind.name(),
+                        entity = change.entity.id,
+                        version = change.version,
+                        error = format!("{error:#}"),
+                        "a change could not be published"
+                    );
                 }
-                self.spread(&change).await?;
-                published += 1;
-            } else if age > NEVER_MADE {
-                self.store.published(&change).await?;
             }
         }
+        metrics::gauge!(STUCK).set(f64::from(stuck));
         Ok(published)
+    }
+
+    /// Publishes a change that its maker has left, if it was made.
+    async fn repeat(&self, change: &Unpublished) -> anyhow::Result<Repeated> {
+        let age = now().since(change.registered_at);
+        if age < UNDER_WAY {
+            return Ok(Repeated::Left);
+        }
+        let found = self.store.get(&change.entity).await?.filter(|it| it.version >= change.version);
+        if let Some(found) = found {
+            // A later one was not made before this one was announced.
+            if change.entity.kind == Kind::Account && found.version == change.version {
+                self.announce(&serde_json::from_slice::<Document<Account>>(&found.doc)?).await?;
+            }
+            self.spread(change).await?;
+            return Ok(Repeated::Published);
+        }
+        if age > NEVER_MADE {
+            self.store.published(change).await?;
+        }
+        Ok(Repeated::Left)
     }
 
     pub(super) async fn publish<T: Entity>(
@@ -100,7 +130,7 @@ impl Writer {
 
     /// Writes the event of an account's version.
     async fn announce<T: Entity>(&self, document: &Document<T>) -> anyhow::Result<()> {
-        let Some(account) = document.entity.as_account() else { return Ok(()) };
+        let Some(account) = document.entity.as_account().filter(|it| it.is_told()) else { return Ok(()) };
         let action = match (document.deleted, account.version) {
             (true, _) => Action::Deleted,
             (false, 1) => Action::Created,
@@ -177,11 +207,12 @@ impl Writer {
 /// The account event of a version: the same id whenever it is told.
 fn event(account: &Account, action: Action) -> anyhow::Result<UnifiedEvent> {
     let version = i64::try_from(account.version).context("a version")?;
+    let before = if account.told.version == 0 { version - 1 } else { i64::try_from(account.told.before)? };
     let setup = (!account.setup.is_empty()).then(|| serde_json::to_string(&account.setup)).transpose()?;
     Ok(UnifiedEvent {
         event_id: EventId::digest(&[b"account", account.id.as_str().as_bytes(), &version.to_be_bytes()]),
         sequence: Sequence(version),
-        previous_sequence: (version > 1).then_some(Sequence(version - 1)),
+        previous_sequence: (before > 0).then_some(Sequence(before)),
         project: account.project.clone(),
         account: account.id.clone(),
         provider: account.provider.clone(),

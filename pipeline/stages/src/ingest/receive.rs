@@ -107,6 +107,9 @@ impl Receiver {
         if request.headers().contains_key("x-tributary-event-id") {
             return Err(HttpError::unauthorized("this is a delivery of ours: no provider sent it"));
         }
+        if self.projects.read().project(&account.project).is_some_and(|it| it.suspended_at.is_some()) {
+            return Err(HttpError::unavailable("this project is suspended: try again later"));
+        }
         let declared = body::declared(request.headers());
         if declared > self.pace.most as u64 {
             return Err(HttpError::too_large(format!("body: expected at most {} bytes", self.pace.most)));

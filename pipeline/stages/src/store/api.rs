@@ -6,7 +6,7 @@ use tributary_schemas::{
     time::Timestamp,
 };
 
-use super::StoreError;
+use super::{Kind, StoreError};
 
 /// What the API keeps beside the entities.
 #[async_trait]
@@ -37,6 +37,9 @@ pub trait ApiStore: Send + Sync {
 
     /// When a project's API keys were last used, by id.
     async fn key_uses(&self, project: &ProjectId) -> Result<Vec<(String, Timestamp)>, StoreError>;
+
+    /// How many entities of a kind a project has; deleted ones too, until that is published.
+    async fn count(&self, kind: Kind, project: &ProjectId) -> Result<usize, StoreError>;
 
     /// Notes whose a delivery is; kept as long as attempts are.
     async fn note_delivery(

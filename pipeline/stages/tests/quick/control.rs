@@ -8,7 +8,7 @@ use tributary_connectors::Catalog;
 use tributary_stages::{
     clock::now,
     control::{Config, Control, create_project},
-    store::{AttemptRow, Cas, EntityRef, Kind, Stored},
+    store::{AttemptRow, Cas, EntityRef, Kind, Stored, Unpublished},
 };
 
 use crate::world::World;
@@ -48,10 +48,16 @@ impl Client {
 
 /// Control, and a client of it once it listens.
 async fn control(world: &World) -> (impl Future + use<>, Client) {
+    control_with(world, |_| {}).await
+}
+
+/// The same, set so.
+async fn control_with(world: &World, set: fn(&mut Config)) -> (impl Future + use<>, Client) {
     // A port that was free a moment ago.
     let listen: SocketAddr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut config = Config { listen, ..Config::default() };
     config.dial.allow = vec!["127.0.0.0/8".parse().unwrap()];
+    set(&mut config);
     let (stores, keys) = (world.stores.clone(), world.keys.clone());
     let catalog = Catalog::built_in().unwrap();
     let control = Control::build(config, &world.cluster, stores, catalog, keys).unwrap();
@@ -440,7 +446,8 @@ async fn no_route_answers_for_another_project_s_entity() {
     for (template, operations) in document["paths"].as_object().unwrap() {
         let mut segments: Vec<String> = template.split('/').map(str::to_owned).collect();
         let family = segments[1].clone();
-        if !template.contains('{') || ["connectors", "ids", "subjects", "schemas"].contains(&family.as_str())
+        if !template.contains('{')
+            || ["connectors", "ids", "subjects", "schemas", "projects"].contains(&family.as_str())
         {
             continue;
         }
@@ -476,4 +483,64 @@ async fn no_route_answers_for_another_project_s_entity() {
     assert!(asked >= 24, "{asked}");
     world.stop.cancel();
     stage.await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_s_quotas_are_its_own_and_nobody_is_the_operator_without_a_key() {
+    let world = World::new().await;
+    let (stage, client) = control_with(&world, |config| config.webhooks = 3).await;
+    let webhook = json!({ "url": "http://127.0.0.1:9/", "events": ["*"] });
+    let mut last = Value::Null;
+    for _ in 0..3 {
+        let (status, made) = client.call("POST", "/webhooks", webhook.clone()).await;
+        assert_eq!(status, 201, "{made}");
+        last = made;
+    }
+    let (status, headers, refused) = client.call_with("POST", "/webhooks", webhook.clone(), &[]).await;
+    assert_eq!((status, headers.contains_key("retry-after")), (429, true), "{refused}");
+    assert_eq!(client.call("DELETE", &path_of("webhooks", &last), json!(null)).await.0, 204);
+    let (status, made) = client.call("POST", "/webhooks", webhook.clone()).await;
+    assert_eq!(status, 201, "{made}");
+    let theirs = create_project(&world.writer, &*world.stores.control, "Theirs").await.unwrap().api_key;
+    let they = Client { http: client.http.clone(), url: client.url.clone(), key: theirs };
+    assert_eq!(they.call("POST", "/webhooks", webhook).await.0, 201);
+    // A project's key is not the operator's.
+    let project = made["project_id"].as_str().unwrap();
+    for (method, path) in [
+        ("POST", "/projects".to_owned()),
+        ("GET", format!("/projects/{project}")),
+        ("POST", format!("/projects/{project}/suspend")),
+        ("POST", format!("/projects/{project}/resume")),
+    ] {
+        let (status, refused) = client.call(method, &path, json!({ "name": "x" })).await;
+        assert_eq!(status, 401, "{method} {path}: {refused}");
+    }
+    world.stop.cancel();
+    stage.await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_change_that_can_t_be_published_stops_no_other() {
+    let world = World::new().await;
+    let long_ago = now().minus(Duration::from_secs(60));
+    // The first in order can't be read; the second is an honest change that its maker left.
+    for id in ["a-broken", "b-whole"] {
+        world.webhook(id, "http://127.0.0.1:9/".into()).await;
+    }
+    for id in ["a-broken", "b-whole"] {
+        let entity = EntityRef { kind: Kind::Webhook, project: crate::world::project(), id: id.into() };
+        let stored = world.stores.control.get(&entity).await.unwrap().unwrap();
+        let mut doc: Value = serde_json::from_slice(&stored.doc).unwrap();
+        doc["version"] = json!(2);
+        if id == "a-broken" {
+            doc["events"] = json!(5);
+        }
+        let change = Unpublished { entity: entity.clone(), version: 2, registered_at: long_ago };
+        world.stores.control.register(&change).await.unwrap();
+        let changed = Stored { version: 2, doc: serde_json::to_vec(&doc).unwrap() };
+        assert_eq!(world.stores.control.put(&entity, Some(1), &changed).await.unwrap(), Cas::Done);
+    }
+    assert_eq!(world.writer.sweep().await.unwrap(), 1);
+    let left = world.stores.control.unpublished().await.unwrap();
+    assert_eq!(left.iter().map(|change| &*change.entity.id).collect::<Vec<_>>(), ["a-broken"]);
 }

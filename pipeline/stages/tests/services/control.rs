@@ -28,6 +28,7 @@ fn project() -> Project {
         id_prefix: "tr1!".into(),
         topics: Vec::new(),
         schedules: Vec::new(),
+        suspended_at: None,
         created_at: now(),
         updated_at: now(),
     }
@@ -50,6 +51,7 @@ async fn change(deployment: &Deployment, entity: &EntityRef, version: u64, at: T
         let mut doc: Value =
             serde_json::from_slice(&control.get(entity).await.unwrap().unwrap().doc).unwrap();
         doc["version"] = version.into();
+        doc["told"] = serde_json::json!({ "version": version, "before": version - 1 });
         let stored = Stored { version, doc: serde_json::to_vec(&doc).unwrap() };
         assert_eq!(control.put(entity, Some(version - 1), &stored).await.unwrap(), Cas::Done);
     }
@@ -119,6 +121,13 @@ async fn each_version_of_an_account_is_an_event_though_its_maker_died_before_it_
     // … a loser's registration of what was announced is no harm but a repetition, under the same id …
     change(&deployment, &entity, 3, now(), Died::Registered).await;
     assert_eq!(relabel("four").await.version, 4);
+    // … how it is polled is no event …
+    let poll_daily = |account: &mut Account| -> Result<(), WriteError> {
+        account.schedules.insert(Resource::HrisEmployees, Default::default());
+        Ok(())
+    };
+    let quiet = writer.update(&project, id.as_str(), poll_daily).await.unwrap();
+    assert_eq!((quiet.version, quiet.told.version), (5, 4));
     // … and the last one is the sweep's.
     change(&deployment, &entity, 5, now().minus(Duration::from_secs(60)), Died::Set).await;
     assert_eq!(writer.sweep().await.unwrap(), 1);

@@ -72,6 +72,7 @@ pub(crate) fn account(id: &AccountId, project: &ProjectId, keys: &KeyRing, url: 
             secrets: Vec::new(),
         },
         schedules: BTreeMap::new(),
+        told: Default::default(),
         created_at: at,
         updated_at: at,
     }

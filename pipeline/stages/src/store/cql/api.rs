@@ -9,7 +9,7 @@ use tributary_schemas::{
 };
 
 use super::{
-    super::{Cas, StoreError, api::ApiStore},
+    super::{Cas, Kind, StoreError, api::ApiStore},
     CqlStore,
     control::text,
     prepare,
@@ -23,6 +23,7 @@ pub(super) struct Statements {
     drop_answer: PreparedStatement,
     note_key_use: PreparedStatement,
     key_uses: PreparedStatement,
+    count: PreparedStatement,
     note_delivery: PreparedStatement,
     webhook_of: PreparedStatement,
 }
@@ -42,6 +43,7 @@ impl Statements {
             drop_answer: prepare(&format!("DELETE FROM answers WHERE {ANSWER} IF EXISTS")).await?,
             note_key_use: prepare("INSERT INTO key_uses (project, id, used_at) VALUES (?, ?, ?)").await?,
             key_uses: prepare("SELECT id, used_at FROM key_uses WHERE project = ?").await?,
+            count: prepare("SELECT count(*) FROM entities WHERE kind = ? AND project = ?").await?,
             note_delivery: prepare(
                 "INSERT INTO deliveries_by_id (project, delivery, webhook) VALUES (?, ?, ?)",
             )
@@ -110,6 +112,13 @@ impl ApiStore for CqlStore {
                 Ok((id, Timestamp::from_micros(at)))
             })
             .collect()
+    }
+
+    async fn count(&self, kind: Kind, project: &ProjectId) -> Result<usize, StoreError> {
+        const DOING: &str = "counting entities";
+        let rows = self.rows(DOING, &self.api.count, vec![text(kind.name()), text(project)]).await?;
+        let row = rows.first_row::<(i64,)>().context("a row").map_err(StoreError::broken(DOING))?;
+        Ok(usize::try_from(row.0).unwrap_or(usize::MAX))
     }
 
     async fn note_delivery(

@@ -121,10 +121,25 @@ async fn connect(config: &Config) -> anyhow::Result<Session> {
 }
 
 async fn prepare(session: &Session, text: &str) -> anyhow::Result<PreparedStatement> {
-    let mut statement = session.prepare(text).await.with_context(|| format!("preparing `{text}`"))?;
+    let text = &qualified(session.get_keyspace().as_deref().map_or("", String::as_str), text);
+    let mut statement =
+        session.prepare(text.as_str()).await.with_context(|| format!("preparing `{text}`"))?;
     // Ours are: timestamps are given, compare-and-sets are read again after a doubt.
     statement.set_is_idempotent(true);
     Ok(statement)
+}
+
+/// A statement with its table's keyspace: prepared under `USE` alone, the database warns of each.
+fn qualified(keyspace: &str, text: &str) -> String {
+    let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    let table = words.iter().position(|word| matches!(word.as_str(), "FROM" | "INTO" | "UPDATE"));
+    if let Some(table) = table.and_then(|before| words.get_mut(before + 1))
+        && !keyspace.is_empty()
+        && !table.contains('.')
+    {
+        *table = format!("{keyspace}.{table}");
+    }
+    words.join(" ")
 }
 
 /// Tries again with growing, jittered waits until it is done or the limit is over.
@@ -148,6 +163,24 @@ where
                 tokio::time::sleep(wait.mul_f64(jitter)).await;
                 wait = (wait * 2).min(Duration::from_secs(2));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::qualified;
+
+    #[test]
+    fn a_statement_names_its_table_s_keyspace_once() {
+        for (text, expected) in [
+            ("SELECT a FROM t WHERE b = ?", "SELECT a FROM k.t WHERE b = ?"),
+            ("INSERT INTO t (a) VALUES (?)", "INSERT INTO k.t (a) VALUES (?)"),
+            ("UPDATE t USING TTL ? SET a = ?", "UPDATE k.t USING TTL ? SET a = ?"),
+            ("DELETE FROM t USING TIMESTAMP ? WHERE a = ?", "DELETE FROM k.t USING TIMESTAMP ? WHERE a = ?"),
+            ("DELETE a FROM o.t WHERE b = ?", "DELETE a FROM o.t WHERE b = ?"),
+        ] {
+            assert_eq!(qualified("k", text), expected);
         }
     }
 }

@@ -7,7 +7,7 @@ use tributary_schemas::{
 };
 
 use super::{
-    super::{StoreError, api::ApiStore},
+    super::{Kind, StoreError, api::ApiStore},
     EmbeddedStore, away, key,
 };
 use crate::clock::now;
@@ -62,6 +62,11 @@ impl ApiStore for EmbeddedStore {
             uses.push((id, Timestamp::from_micros(at)));
         }
         Ok(uses)
+    }
+
+    async fn count(&self, kind: Kind, project: &ProjectId) -> Result<usize, StoreError> {
+        let prefix = key(&[b"entity", kind.name().as_bytes(), project.as_str().as_bytes(), b""]);
+        Ok(self.control.prefix(&prefix).count())
     }
 
     async fn note_delivery(
