@@ -148,6 +148,7 @@ mod tests {
             setup: BTreeMap::new(),
             credentials: sealed(),
             hash_key: sealed(),
+            told: Default::default(),
             native: NativeWebhook { token_hash: String::new(), token: sealed(), secrets: Vec::new() },
             schedules: BTreeMap::new(),
             created_at: Timestamp::from_micros(0),
