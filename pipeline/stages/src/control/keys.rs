@@ -96,7 +96,7 @@ struct KeyShown {
     created_at: Timestamp,
     /// To the minute; absent when it was never used.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Moment")]
+    #[schemars(with = "Option<Moment>")]
     last_used_at: Option<Timestamp>,
 }
 

@@ -86,7 +86,7 @@ pub(super) struct ProjectShown {
     id_prefix: String,
     /// Since when the operator has suspended it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Moment")]
+    #[schemars(with = "Option<Moment>")]
     suspended_at: Option<Timestamp>,
     version: Version,
     #[schemars(with = "Moment")]
