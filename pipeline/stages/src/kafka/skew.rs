@@ -20,7 +20,7 @@ use tributary_schemas::time::Timestamp;
 pub const SKEW_MOST: Duration = Duration::from_secs(30);
 
 /// A broker's clock shows more than this, as it did in September 2001; librdkafka's mock cluster always says 1234.
-const MOCKED: i64 = 1_000_000_000_000;
+pub(super) const MOCKED: i64 = 1_000_000_000_000;
 
 /// How far the process's clock was ahead of the brokers' when one last answered. Cheap to clone.
 #[derive(Debug, Clone, Default)]

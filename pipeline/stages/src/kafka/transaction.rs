@@ -19,7 +19,7 @@ use rdkafka::{
 };
 use tributary_schemas::time::Timestamp;
 
-use super::{Cluster, Outgoing, Skew};
+use super::{Cluster, Outgoing, Skew, skew::MOCKED};
 use crate::clock::now;
 
 /// How long the broker waits for a transaction before it aborts it.
@@ -95,7 +95,7 @@ impl ProducerContext for Reports {
         let mut under_way = self.under_way();
         if let Ok(record) = result {
             self.skew.saw(under_way.since, record.timestamp(), now());
-            if let rdkafka::Timestamp::LogAppendTime(millis) = record.timestamp() {
+            if let rdkafka::Timestamp::LogAppendTime(millis @ MOCKED..) = record.timestamp() {
                 under_way.shown = Some(Timestamp::from_micros(millis.saturating_mul(1_000)));
             }
         }

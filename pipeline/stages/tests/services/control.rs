@@ -51,7 +51,7 @@ async fn change(deployment: &Deployment, entity: &EntityRef, version: u64, at: T
         let mut doc: Value =
             serde_json::from_slice(&control.get(entity).await.unwrap().unwrap().doc).unwrap();
         doc["version"] = version.into();
-        doc["told"] = serde_json::json!({ "version": version, "before": version - 1 });
+        doc["told"] = serde_json::json!({ "version": version, "before": doc["told"]["version"] });
         let stored = Stored { version, doc: serde_json::to_vec(&doc).unwrap() };
         assert_eq!(control.put(entity, Some(version - 1), &stored).await.unwrap(), Cas::Done);
     }
@@ -129,14 +129,17 @@ async fn each_version_of_an_account_is_an_event_though_its_maker_died_before_it_
     let quiet = writer.update(&project, id.as_str(), poll_daily).await.unwrap();
     assert_eq!((quiet.version, quiet.told.version), (5, 4));
     // … and the last one is the sweep's.
-    change(&deployment, &entity, 5, now().minus(Duration::from_secs(60)), Died::Set).await;
+    change(&deployment, &entity, 6, now().minus(Duration::from_secs(60)), Died::Set).await;
     assert_eq!(writer.sweep().await.unwrap(), 1);
 
     let mut ids = std::collections::BTreeSet::new();
-    for (sequence, repeated) in [(1, false), (2, false), (3, false), (3, true), (4, false), (5, false)] {
+    let expected = [(1, None, false), (2, Some(1), false), (3, Some(2), false), (3, Some(2), true)];
+    for (sequence, previous, repeated) in
+        expected.into_iter().chain([(4, Some(3), false), (6, Some(4), false)])
+    {
         let event = reader.event().await;
         assert_eq!(event.sequence, Sequence(sequence));
-        assert_eq!(event.previous_sequence, (sequence > 1).then_some(Sequence(sequence - 1)));
+        assert_eq!(event.previous_sequence, previous.map(Sequence));
         assert_eq!(ids.insert(event.event_id), !repeated, "{sequence}");
     }
 }
