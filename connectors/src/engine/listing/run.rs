@@ -164,7 +164,8 @@ struct State {
     token: Option<Value>,
     covered: Option<String>,
     gone_covered: Option<String>,
-    since: Option<Value>,
+    /// Values that a capped query went on from.
+    from: HashSet<u64>,
     capped: u64,
 }
 
@@ -751,15 +752,14 @@ impl Listing {
         let Some(frame) = self.frames.last_mut() else { return };
         let next = last.and_then(|last| from.one(last, &frame.names).ok()).filter(|next| !next.is_null());
         match next {
-            Some(next) if self.state.since.as_ref() != Some(&next) => {
+            Some(next) if self.state.from.insert(xxh3_64(next.json().as_bytes())) => {
                 let next = next.detached();
-                self.state.since = Some(next.clone());
                 frame.names.set(Name::Since, next);
                 frame.pager = Pager::default();
                 frame.more = true;
             }
             Some(_) | None => {
-                let words = "changed.cap: a query of the most records has one value of `from` alone";
+                let words = "changed.cap: a query of the most records does not get on";
                 self.end(FailureKind::Endless, words.into(), None);
             }
         }
