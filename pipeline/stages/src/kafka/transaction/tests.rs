@@ -62,11 +62,10 @@ impl Rig {
                 );
                 Committed
             }
-            Err(TransactionError::Aborted(_)) => Aborted,
+            // Both are clean; what is slow is decided again in smaller batches.
+            Err(TransactionError::Aborted(_) | TransactionError::TooSlow(_)) => Aborted,
             Err(TransactionError::Unknown(_)) => Unknown,
-            Err(error @ (TransactionError::Refused { .. } | TransactionError::TooSlow(_))) => {
-                panic!("{error}")
-            }
+            Err(error @ TransactionError::Refused { .. }) => panic!("{error}"),
         }
     }
 
