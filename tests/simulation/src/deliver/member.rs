@@ -11,7 +11,7 @@ use tributary_core::deliver::{
 };
 use tributary_schemas::{delivery::Line, entity::Webhook, id::WebhookId, time::Timestamp};
 
-use super::world::{END, LAG_MOST, LOGS, Life, MILLI, Manner, RETRIES, SECOND, World, note};
+use super::world::{CALM, END, LAG_MOST, LOGS, Life, MILLI, Manner, RETRIES, SECOND, World, note};
 
 /// How long a request may take.
 const DEADLINE: i64 = 15 * SECOND;
@@ -297,6 +297,7 @@ impl World {
                 let wait = self.store_takes() + late;
                 // What was sent arrives, also when its sender dies or sleeps.
                 self.after(wait, move |world| {
+                    world.aim(log, (life, tenure));
                     let ours = world.write(log, (life, tenure), &changes, holds(Guard::OwnerFencedRows));
                     note!(world, "store: log {log}, {changes:?} by {}: {ours}", life.member);
                     let wait = world.chance.span(20 * MILLI);
@@ -335,6 +336,25 @@ impl World {
             }
             Output::Behind(..) | Output::Failing(_) | Output::Turned { .. } | Output::Disable(_) => {}
         }
+    }
+
+    /// Where one writes whose tenure is over, the worst may follow: it hears of its end, more events come, and its successor,
+    /// which goes by the rows, is the next to die.
+    fn aim(&mut self, log: usize, (life, tenure): (Life, TenureId)) {
+        let Some((owner, _)) = self.logs[log].rows_owner.filter(|it| *it != (life, tenure)) else { return };
+        if self.now >= CALM || !self.chance.permille(700) {
+            return;
+        }
+        self.for_member(life, MILLI, move |world, member| {
+            world.feed(member, Input::Lost(tenure));
+            world.members[member].tenures.remove(&tenure);
+        });
+        for _ in 0..self.chance.below(12) {
+            let wait = self.chance.within(0, 2 * SECOND);
+            self.after(wait, World::announce);
+        }
+        let wait = 2 * SECOND + self.chance.span(3 * SECOND);
+        self.for_member(owner, wait, |world, member| world.kill(member));
     }
 
     /// The partition's rows become ours, and are read after that.
@@ -488,10 +508,24 @@ impl World {
         }
     }
 
+    /// A partition's owner is cut off from the group: another gets it.
+    pub(super) fn take_away(&mut self, log: usize) {
+        if let Some((life, tenure)) = self.logs[log].owner {
+            self.faults += 1;
+            self.hand_over(life, tenure);
+        }
+    }
+
     /// The owner of a partition is another from now on; the one before hears of it, late.
     fn hand_over(&mut self, life: Life, tenure: TenureId) {
         let Some(log) = (0..LOGS).find(|log| self.logs[*log].owner == Some((life, tenure))) else { return };
-        let wait = self.chance.span(20 * SECOND);
+        // Cut off from the group, and from nothing else, it may go on for long.
+        let cut_off = self.chance.permille(300);
+        let wait = if cut_off {
+            self.chance.within(15 * SECOND, 50 * SECOND)
+        } else {
+            self.chance.span(20 * SECOND)
+        };
         self.for_member(life, wait, move |world, member| {
             world.feed(member, Input::Lost(tenure));
             world.members[member].tenures.remove(&tenure);

@@ -172,6 +172,10 @@ fn weather(world: &mut World) {
         });
     }
     for _ in 0..world.chance.below(3) {
+        let (at, log) = (world.chance.within(0, CALM), world.chance.below(EVENT_LOGS));
+        world.after(at, move |world| world.take_away(log));
+    }
+    for _ in 0..world.chance.below(3) {
         let (at, lasts) = (world.chance.within(0, CALM), world.chance.span(15 * SECOND));
         world.after(at, move |world| {
             note!(world, "the store is away for {} ms", lasts / MILLI);
