@@ -237,7 +237,8 @@ impl Process {
             let behind = behind.filter(|(_, tenure, replay)| reads(*tenure, replay).is_some());
             behind.take(room).map(|(_, tenure, replay)| (*tenure, replay.clone())).collect()
         };
-        if webhook.reads() > 1 && next.len() < room {
+        // One that can't be read yet, because its partition or its beginning is still waited for, is looked at again.
+        if webhook.behind.len() <= webhook.reading.len() + next.len() {
             webhook.refused = false;
         }
         for (tenure, replay) in next {
