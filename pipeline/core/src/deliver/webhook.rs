@@ -54,6 +54,8 @@ pub struct Webhook {
     pub(super) live_behind: usize,
     /// Which of them wait for a sweep or are in one.
     pub(super) reading: BTreeSet<(TenureId, Option<Arc<str>>)>,
+    /// Which of them was read for the last probe.
+    pub(super) probed: Option<Place>,
     /// It has refused something since it was last asked whether it has room.
     pub(super) refused: bool,
     /// How long its answers take, the latest counting for a quarter.
@@ -77,6 +79,7 @@ impl Webhook {
             behind: BTreeSet::new(),
             live_behind: 0,
             reading: BTreeSet::new(),
+            probed: None,
             refused: false,
             takes: Duration::ZERO,
         }

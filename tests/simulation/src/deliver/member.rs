@@ -449,7 +449,7 @@ impl World {
             match what {
                 // What is always refused is given up sooner than in three days.
                 Follow::Tried { verdict: Verdict::Retry { .. }, .. }
-                    if queued.record.attempt >= 3 && world.is_poison(&queued.record) =>
+                    if queued.record.attempt >= 2 && world.is_poison(&queued.record) =>
                 {
                     world.given_up.insert((queued.record.event.event_id, id));
                 }

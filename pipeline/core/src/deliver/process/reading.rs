@@ -4,6 +4,7 @@ use super::*;
 use crate::deliver::{
     guard::{Guard, holds},
     partition::{SWEEPS_MOST, Standing, Sweep},
+    webhook::Place,
 };
 
 /// A sweep passes over foreign offsets only where that saves more than the seek costs.
@@ -226,7 +227,7 @@ impl Process {
         let idle = |(_, tenure, replay): &&(Timestamp, TenureId, Option<Arc<str>>)| {
             !webhook.reading.contains(&(*tenure, replay.clone()))
         };
-        let next: Vec<(TenureId, Option<Arc<str>>)> = {
+        let next: Vec<Place> = {
             let reads = |tenure: TenureId, replay: &Option<Arc<str>>| {
                 let reader = Reader { webhook: id.clone(), replay: replay.clone() };
                 let held = self.tenures.get(&tenure)?;
@@ -235,8 +236,18 @@ impl Process {
             };
             let behind = webhook.behind.iter().filter(idle);
             let behind = behind.filter(|(_, tenure, replay)| reads(*tenure, replay).is_some());
-            behind.take(room).map(|(_, tenure, replay)| (*tenure, replay.clone())).collect()
+            let all: Vec<_> = behind.cloned().collect();
+            // Probes go round: a log full of what is refused does not hold back the others.
+            let after = webhook.probed.as_ref().filter(|_| webhook.reads() == 1);
+            let first = after.map_or(0, |last| all.partition_point(|place| place <= last));
+            let (before, after) = all.split_at(first);
+            after.iter().chain(before).take(room).cloned().collect()
         };
+        if webhook.reads() == 1 {
+            webhook.probed = next.last().cloned().or_else(|| webhook.probed.take());
+        }
+        let next: Vec<(TenureId, Option<Arc<str>>)> =
+            next.into_iter().map(|(_, tenure, replay)| (tenure, replay)).collect();
         // One that can't be read yet, because its partition or its beginning is still waited for, is looked at again.
         if webhook.behind.len() <= webhook.reading.len() + next.len() {
             webhook.refused = false;
