@@ -126,7 +126,8 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Scheduler {
     slots: BTreeMap<Slot, State>,
-    accounts: HashMap<AccountId, Facts>,
+    accounts: HashMap<AccountId, Box<Facts>>,
+    shared: Shared,
     projects: HashMap<ProjectId, HashSet<AccountId>>,
     timers: BTreeSet<(Uptime, Slot)>,
     runs: HashMap<Ticket, Run>,
@@ -135,6 +136,44 @@ pub struct Scheduler {
     actions: VecDeque<Action>,
     tickets: u64,
     pace: Pace,
+}
+
+/// Texts that many accounts have in common, each kept once.
+#[derive(Debug, Default)]
+struct Shared {
+    projects: HashSet<ProjectId>,
+    providers: HashSet<ProviderId>,
+    hosts: HashSet<Host>,
+    tidied: usize,
+}
+
+impl Shared {
+    fn of(&mut self, facts: Facts) -> Facts {
+        Facts {
+            project: once(&mut self.projects, facts.project),
+            provider: once(&mut self.providers, facts.provider),
+            host: once(&mut self.hosts, facts.host),
+            ..facts
+        }
+    }
+
+    /// Forgets everything when twice as much has come in as there are accounts: what is in use comes again with its account.
+    fn tidy(&mut self, accounts: usize) {
+        self.tidied += 1;
+        if self.tidied > 2 * accounts + 1_024 {
+            *self = Self::default();
+        }
+    }
+}
+
+fn once<T: Clone + Eq + std::hash::Hash>(known: &mut HashSet<T>, it: T) -> T {
+    match known.get(&it) {
+        Some(known) => known.clone(),
+        None => {
+            known.insert(it.clone());
+            it
+        }
+    }
 }
 
 /// Where a slot stands.
@@ -185,6 +224,7 @@ impl Scheduler {
         Self {
             slots: BTreeMap::new(),
             accounts: HashMap::new(),
+            shared: Shared::default(),
             projects: HashMap::new(),
             timers: BTreeSet::new(),
             runs: HashMap::new(),
@@ -203,10 +243,12 @@ impl Scheduler {
             Wake::Account(account, facts, resources) => self.account(&account, facts, &resources, now),
             Wake::Deleted(account) => self.forget(&account, Gone::Deleted),
             Wake::Revoked(partition) => {
-                let theirs = |(account, facts): (&AccountId, &Facts)| {
-                    (facts.partition == partition).then(|| account.clone())
-                };
-                let gone: Vec<AccountId> = self.accounts.iter().filter_map(theirs).collect();
+                let mut gone = Vec::new();
+                for (account, facts) in &self.accounts {
+                    if facts.partition == partition {
+                        gone.push(account.clone());
+                    }
+                }
                 gone.iter().for_each(|account| self.forget(account, Gone::Revoked));
             }
             Wake::Wished(slot, wanted) => self.wished(slot, wanted),
@@ -239,7 +281,7 @@ impl Scheduler {
             None => {
                 self.tickets += 1;
                 let run = Ticket(self.tickets);
-                let Facts { project, host, .. } = self.accounts[&slot.account].clone();
+                let Facts { project, host, .. } = (*self.accounts[&slot.account]).clone();
                 let began = Run { slot: slot.clone(), project, host, whose: Whose::Account, held: 0 };
                 self.runs.insert(run, began);
                 (run, Asks::NONE, Action::Start(slot, run))
@@ -261,6 +303,7 @@ impl Scheduler {
             .into_iter()
             .flatten()
             .filter_map(|account| self.accounts.get_key_value(account))
+            .map(|(account, facts)| (account, &**facts))
     }
 
     /// An account's resources.
@@ -270,7 +313,7 @@ impl Scheduler {
 
     /// What is known of an account.
     pub fn facts(&self, account: &AccountId) -> Option<&Facts> {
-        self.accounts.get(account)
+        self.accounts.get(account).map(|facts| &**facts)
     }
 
     /// How many slots there are, how many of them wait for their turn, have a worker, or wait for a provider, and the
@@ -300,7 +343,9 @@ impl Scheduler {
         // What moved to another host or project waits there; what has a worker there gives it back there.
         let queued: Vec<Slot> =
             known.iter().filter(|(slot, _)| self.leave_queue(slot)).map(|(slot, _)| slot.clone()).collect();
-        if let Some(before) = self.accounts.insert(account.clone(), facts.clone())
+        let facts = self.shared.of(facts);
+        self.shared.tidy(self.accounts.len());
+        if let Some(before) = self.accounts.insert(account.clone(), Box::new(facts.clone()))
             && before.project != facts.project
         {
             self.leave_project(account, &before.project);
