@@ -11,13 +11,14 @@ use axum::{
 };
 use rand::Rng;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tributary_schemas::{framing, record_id};
 
 use super::{
     Shared, accounts,
+    bounds::{Name, UrlText},
     caller::Anyone,
     connectors, deliveries, keys, metrics, native, openapi, operator, projects,
     route::{Call, Id, Incoming, Route, Shown, get, no_such_path},
@@ -133,15 +134,31 @@ async fn id(call: Call<Id>) -> Result<Shown<IdShown>, HttpError> {
     Ok(Shown(IdShown { key: decoded.key.to_string(), remote_id: decoded.remote.to_string() }))
 }
 
-async fn subjects(call: Call<(), (), (), Anyone>) -> Result<Shown<Value>, HttpError> {
+/// What registries' clients add to their read calls. There is one version of each schema, so none of it changes the answer.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(dead_code, reason = "it is taken and changes nothing")]
+struct RegistryQuery {
+    subject: Option<UrlText>,
+    format: Option<Name>,
+    reference_format: Option<Name>,
+    fetch_max_id: Option<Name>,
+    deleted: Option<Name>,
+    deleted_only: Option<Name>,
+    lookup_deleted_schema: Option<Name>,
+    subject_prefix: Option<UrlText>,
+    verbose: Option<Name>,
+}
+
+async fn subjects(call: Call<(), RegistryQuery, (), Anyone>) -> Result<Shown<Value>, HttpError> {
     registry(&call.app, "/subjects")
 }
 
-async fn registry_subjects(call: Call<Id, (), (), Anyone>) -> Result<Shown<Value>, HttpError> {
+async fn registry_subjects(call: Call<Id, RegistryQuery, (), Anyone>) -> Result<Shown<Value>, HttpError> {
     registry(&call.app, &format!("/subjects/{}", call.path.0))
 }
 
-async fn registry_schemas(call: Call<Id, (), (), Anyone>) -> Result<Shown<Value>, HttpError> {
+async fn registry_schemas(call: Call<Id, RegistryQuery, (), Anyone>) -> Result<Shown<Value>, HttpError> {
     registry(&call.app, &format!("/schemas/{}", call.path.0))
 }
 

@@ -63,7 +63,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             interval_seconds: 3_600,
-            concurrency: 64,
+            concurrency: 32,
             per_host: 16,
             held_bytes: 256 << 20,
             pages: 100_000,

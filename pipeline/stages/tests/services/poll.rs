@@ -244,7 +244,7 @@ async fn a_broken_off_baseline_announces_nothing_then_or_later_and_no_polled_val
     let account = world.link().await;
     let failed = world.until(&account, "the listing breaks off", |state| state.failures > 0).await;
     assert!(failed.full.is_none(), "what broke off has not landed");
-    assert_eq!(failed.standing.unwrap().outcome, Outcome::BadAnswer);
+    assert_eq!(failed.standing.unwrap().outcome, Outcome::Unreachable);
     assert_eq!(world.snapshots(), 0, "nothing at all was sent");
     *world.provider.broken_after.lock().unwrap() = None;
     world.until(&account, "the baseline lands", |state| state.full.is_some()).await;
