@@ -161,6 +161,8 @@ async fn wait(
         }
         let limit = if wanted.is_some() { PATIENCE } else { Duration::from_secs(365 * 86_400) };
         tokio::select! {
+            // First: a stage that ends because it was told to is no failure.
+            biased;
             () = shutdown.cancelled() => return Ok(ExitCode::SUCCESS),
             _ = verified.changed() => {}
             () = tokio::time::sleep(limit) => {
