@@ -100,7 +100,10 @@ fn the_sandbox_shows_created_updated_and_deleted_and_ends_well() {
         let shown = text.lines().any(|line| line.contains(event) && line.ends_with("verified"));
         assert!(shown, "{event}: {text}");
     }
-    assert!(!text.contains("NOT verify") && text.contains("20 deliveries verified"), "{text}");
+    // Two may arrive between two looks: at least so many.
+    let verified = text.lines().find_map(|line| line.strip_suffix(" deliveries verified"));
+    let verified: u64 = verified.unwrap_or_else(|| panic!("{text}")).parse().unwrap();
+    assert!(!text.contains("NOT verif") && verified >= 20, "{text}");
 
     // And it ends with success when it is interrupted.
     let mut sandbox =
