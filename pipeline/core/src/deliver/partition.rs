@@ -76,6 +76,8 @@ pub(super) struct Tenure {
     pub(super) owned_view: Option<ViewPosition>,
     pub(super) committed_view: ViewPosition,
     pub(super) committed_at: Duration,
+    /// How far the view had been read when the partition was given up: who is enabled later begins at the next owner.
+    pub(super) left: Option<ViewPosition>,
     pub(super) entries: BTreeMap<Reader, Entry>,
     holds: BTreeSet<(i64, Reader)>,
     /// Those that the next owner would not find where they stand, by the record that made them begin.
@@ -104,6 +106,7 @@ impl Tenure {
             owned_view: None,
             committed_view: ViewPosition::new(),
             committed_at: Duration::ZERO,
+            left: None,
             entries: BTreeMap::new(),
             holds: BTreeSet::new(),
             unbegun: BTreeSet::new(),
@@ -194,7 +197,7 @@ impl Tenure {
 
     /// How far the view was read whose webhooks the next owner finds where they stand.
     pub(super) fn begun_view(&self, view: &ViewPosition) -> ViewPosition {
-        let mut begun = view.clone();
+        let mut begun = self.left.as_ref().unwrap_or(view).clone();
         for (partition, offset, _) in &self.unbegun {
             let next = begun.entry(*partition).or_insert(*offset);
             *next = (*next).min(*offset);

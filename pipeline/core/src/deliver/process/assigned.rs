@@ -26,7 +26,7 @@ impl Process {
         self.since.insert(id.clone(), since);
         if !webhook_is_enabled(&entity) {
             self.let_go_of_events(&id);
-            self.skip_all(&id);
+            self.skip_all(&id, Some(entity.updated_at));
         } else if !(was_enabled && same) {
             let open = self.tenures.values().filter(|it| it.standing == Standing::Open);
             let later = |it: &&Tenure| is_later(since, it.owned_view.as_ref());
@@ -60,7 +60,7 @@ impl Process {
         self.asked.remove(id);
         self.since.remove(id);
         self.let_go(id);
-        self.skip_all(id);
+        self.skip_all(id, None);
         if let Some(webhook) = self.webhooks.get_mut(id)
             && let Some(entity) = webhook.entity.take()
             && let Some(ours) = self.by_project.get_mut(&entity.project)
@@ -117,13 +117,29 @@ impl Process {
         }
     }
 
-    /// Nothing that waits is sent.
-    fn skip_all(&mut self, id: &WebhookId) {
+    /// Nothing that waits is sent. A delivery of an event that came after the disabling proves that the webhook was enabled
+    /// again and the view lags: it waits for that.
+    fn skip_all(&mut self, id: &WebhookId, disabled: Option<Timestamp>) {
+        let mut waits = Vec::new();
         for mut queued in self.webhooks.get_mut(id).map(|it| it.queue.clear()).unwrap_or_default() {
             self.memory -= queued.record.bytes;
+            let of_deliveries = |it: &Tenure| it.kind == LogKind::Deliveries;
+            if disabled.is_some_and(|at| queued.record.appended > at)
+                && self.tenures.get(&queued.tenure).is_some_and(of_deliveries)
+            {
+                waits.push((queued.tenure, queued.reader));
+                continue;
+            }
             // It leaves no line: who holds that is out.
             queued.line = None;
             self.skip(queued, Fit::Disabled);
+        }
+        for (tenure, reader) in waits {
+            let Some(next) = self.tenures.get(&tenure).map(|it| it.next) else { continue };
+            let since = self.now.wall;
+            self.unboard(tenure, &reader);
+            self.position(tenure, &reader, |position| position.put_back(Why::Ours, since, next));
+            self.ask(id);
         }
     }
 
@@ -285,7 +301,14 @@ impl Process {
 
     pub(super) fn leave(&mut self, tenure: TenureId) {
         let Some(held) = self.tenures.get_mut(&tenure) else { return };
+        if held.standing != Standing::Open {
+            // It was never read: there is nothing to say of it.
+            self.out.push(Output::Released(tenure));
+            self.lost(tenure);
+            return;
+        }
         held.standing = Standing::Leaving;
+        held.left = Some(self.view.clone());
         self.drop_sweeps(tenure);
         self.drop_queued(tenure);
         self.release_if_done(tenure);
