@@ -5,9 +5,8 @@
 //! by whoever makes the next: so none is skipped when its own maker has died, and at the worst it is told twice under one
 //! id. The compacted topics hold what there is: whoever has written there looks again whether it still is.
 
+pub mod metrics;
 mod publish;
-
-pub use self::publish::STUCK;
 
 use std::sync::Arc;
 
@@ -317,9 +316,6 @@ impl Writer {
 
 /// Counts an entity of ours that can't be read. It stays as it is, for a release that reads it.
 fn unreadable(kind: Kind, id: &str, error: &serde_json::Error) {
-    metrics::counter!(UNREADABLE, "kind" => kind.name()).increment(1);
+    ::metrics::counter!(metrics::UNREADABLE, "kind" => kind.name()).increment(1);
     tracing::error!(kind = kind.name(), id, %error, "an entity can't be read");
 }
-
-/// Entities that were met and can't be read, by `kind`.
-pub const UNREADABLE: &str = "tributary_control_unreadable_total";

@@ -10,6 +10,7 @@ pub mod http_error;
 pub mod ingest;
 pub mod kafka;
 pub mod listen;
+pub mod measures;
 pub mod poll;
 pub mod registry;
 pub mod secret;

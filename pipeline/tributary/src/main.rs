@@ -69,6 +69,8 @@ enum Command {
     /// Keys that encrypt secrets at rest.
     #[command(subcommand)]
     Keys(Keys),
+    /// Print what is measured: the page ops/metrics.md.
+    Metrics,
 }
 
 #[derive(Debug, Subcommand)]
@@ -121,6 +123,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Events(command) => return events::run(&config, command).await,
         Command::Id(arguments) => id::run(&arguments)?,
         Command::Webhook(command) => return webhook::run(command),
+        Command::Metrics => print!("{}", tributary_stages::measures::page()),
         Command::Keys(Keys::Generate) => {
             println!("{}={}", tributary_stages::secret::KEYS, KeyRing::generate())
         }

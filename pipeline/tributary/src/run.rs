@@ -14,6 +14,7 @@ use tributary_stages::{
     deliver::Deliver,
     ingest::Ingest,
     kafka::Cluster,
+    measures,
     poll::Poll,
     registry,
     secret::KeyRing,
@@ -61,7 +62,7 @@ impl Stage {
 pub(crate) async fn run(config: Config, arguments: Arguments) -> anyhow::Result<()> {
     let stages = if arguments.stages.is_empty() { Stage::ALL.to_vec() } else { arguments.stages };
     let keys = Arc::new(KeyRing::from_env()?);
-    let metrics = telemetry::install()?;
+    let metrics = telemetry::install(measures::all())?;
     let readiness = Readiness::default();
     stages.iter().for_each(|stage| readiness.expect(stage.name()));
     let shutdown = CancellationToken::new();
@@ -97,6 +98,7 @@ pub(crate) fn start(
     let catalog = Catalog::built_in()?;
     let mut running = JoinSet::new();
     for stage in stages.iter().copied() {
+        measures::begin(stage.name());
         let stop = shutdown.clone();
         let (stores, keys, catalog) = (stores.clone(), keys.clone(), catalog.clone());
         match stage {

@@ -113,7 +113,6 @@ impl Control {
         catalog: Catalog,
         keys_ring: Arc<KeyRing>,
     ) -> anyhow::Result<Self> {
-        metrics::describe();
         let publisher = Publisher::new(cluster, "control")?;
         let topics = cluster.topics().clone();
         let writer = Writer::new(stores.control.clone(), publisher.clone(), topics.clone());

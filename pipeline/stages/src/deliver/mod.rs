@@ -98,7 +98,6 @@ impl Deliver {
         stores: Stores,
         keys: Arc<KeyRing>,
     ) -> anyhow::Result<Self> {
-        metrics::describe();
         let publisher = Publisher::new(&cluster, "deliver")?;
         let topics = cluster.topics().clone();
         let subscribers =

@@ -14,7 +14,7 @@ use tributary_schemas::{
     resource::{Action, EventName, Mode, Resource},
 };
 
-use super::{ApiKey, Document, Entity, WriteError, Writer};
+use super::{ApiKey, Document, Entity, WriteError, Writer, metrics};
 use crate::{
     clock::now,
     kafka::{Outgoing, PublishError},
@@ -27,9 +27,6 @@ const SWEEP: Duration = Duration::from_secs(10);
 const UNDER_WAY: Duration = Duration::from_secs(30);
 /// A change that was registered this long ago and is not in the store was never made.
 const NEVER_MADE: Duration = Duration::from_secs(86_400);
-
-/// Changes that could not be published when the sweep last looked.
-pub const STUCK: &str = "tributary_control_unpublished_changes";
 
 /// What became of a change that was registered.
 enum Repeated {
@@ -83,7 +80,7 @@ impl Writer {
                 }
             }
         }
-        metrics::gauge!(STUCK).set(f64::from(stuck));
+        ::metrics::gauge!(metrics::STUCK).set(f64::from(stuck));
         Ok(published)
     }
 

@@ -91,7 +91,6 @@ impl Ingest {
         catalog: Catalog,
         keys: Arc<KeyRing>,
     ) -> anyhow::Result<Self> {
-        metrics::describe();
         let publisher = Publisher::new(cluster, "ingest")?;
         let accounts =
             View::follow(cluster, "ingest", cluster.topics().control_accounts(), Accounts::default())?;

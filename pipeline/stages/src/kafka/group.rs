@@ -17,7 +17,7 @@ use std::{
 use anyhow::Context;
 use bytes::Bytes;
 use rdkafka::{
-    ClientContext, Message, Offset, Timestamp as KafkaTime, TopicPartitionList,
+    ClientContext, Message, Offset, Statistics, Timestamp as KafkaTime, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext},
     error::KafkaError,
     message::Headers,
@@ -25,7 +25,7 @@ use rdkafka::{
 };
 use tokio::sync::mpsc;
 
-use super::Cluster;
+use super::{Cluster, statistics::Watch};
 
 /// How a group is joined.
 #[derive(Debug, Clone)]
@@ -159,8 +159,15 @@ impl Group {
         if let Some(instance) = &config.instance {
             settings.set("group.instance.id", cluster.named(instance));
         }
+        Watch::on(&mut settings);
+        let callbacks = Callbacks {
+            events: events.clone(),
+            twin: config.twin,
+            from: config.from,
+            watch: Watch::group(cluster, &config.group),
+        };
         let consumer: BaseConsumer<Callbacks> = settings
-            .create_with_context(Callbacks { events: events.clone(), twin: config.twin, from: config.from })
+            .create_with_context(callbacks)
             .with_context(|| format!("joining the consumer group `{}`", config.group))?;
         let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).context("subscribing")?;
@@ -303,6 +310,7 @@ struct Callbacks {
     events: mpsc::Sender<GroupEvent>,
     twin: Option<String>,
     from: From,
+    watch: Watch,
 }
 
 impl Callbacks {
@@ -350,7 +358,11 @@ impl Callbacks {
     }
 }
 
-impl ClientContext for Callbacks {}
+impl ClientContext for Callbacks {
+    fn stats(&self, told: Statistics) {
+        self.watch.saw(&told);
+    }
+}
 
 impl ConsumerContext for Callbacks {
     fn rebalance(

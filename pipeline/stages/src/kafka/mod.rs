@@ -7,11 +7,13 @@ pub mod broker;
 mod cluster;
 mod group;
 mod log;
+pub mod metrics;
 mod mock;
 #[cfg(feature = "without-transactions")]
 mod plain;
 mod publisher;
 pub mod skew;
+mod statistics;
 pub mod topics;
 mod transaction;
 mod twins;

@@ -4,13 +4,14 @@ use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
 use rdkafka::{
+    ClientContext, Statistics,
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, OwnedHeaders},
     producer::{FutureProducer, FutureRecord, Producer},
 };
 use tributary_schemas::{framing::SchemaIds, time::Timestamp};
 
-use super::{Cluster, Skew};
+use super::{Cluster, Skew, statistics::Watch};
 use crate::clock::now;
 
 /// A record to write.
@@ -85,7 +86,7 @@ impl Receipt {
 /// An idempotent producer. Cheap to clone.
 #[derive(Clone)]
 pub struct Publisher {
-    producer: FutureProducer,
+    producer: FutureProducer<Told>,
     skew: Skew,
     schemas: SchemaIds,
 }
@@ -96,7 +97,9 @@ impl Publisher {
     /// # Errors
     /// When librdkafka refuses a setting.
     pub fn new(cluster: &Cluster, role: &str) -> anyhow::Result<Self> {
-        let producer = cluster.producer(role).create()?;
+        let mut settings = cluster.producer(role);
+        Watch::on(&mut settings);
+        let producer = settings.create_with_context(Told(Watch::writer(cluster, role)))?;
         Ok(Self { producer, skew: cluster.skew().clone(), schemas: cluster.schemas() })
     }
 
@@ -143,6 +146,15 @@ impl Publisher {
     /// When records are still waiting then.
     pub fn flush(&self, limit: Duration) -> anyhow::Result<()> {
         Ok(self.producer.flush(limit)?)
+    }
+}
+
+/// Hears what the client tells of itself.
+struct Told(Watch);
+
+impl ClientContext for Told {
+    fn stats(&self, told: Statistics) {
+        self.0.saw(&told);
     }
 }
 

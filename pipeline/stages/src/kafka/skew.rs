@@ -16,6 +16,8 @@ use std::{
 use rdkafka::Timestamp as RecordTime;
 use tributary_schemas::time::Timestamp;
 
+use super::metrics;
+
 /// From how far off on a process is not ready.
 pub const SKEW_MOST: Duration = Duration::from_secs(30);
 
@@ -43,23 +45,11 @@ impl Skew {
         let was_large = self.is_large();
         let micros = certain(sent.as_micros(), millis * 1_000, acknowledged.as_micros());
         self.0.store(micros, Ordering::Relaxed);
-        metrics::gauge!(SKEW_SECONDS).set(micros as f64 / 1e6);
+        ::metrics::gauge!(metrics::SKEW_SECONDS).set(micros as f64 / 1e6);
         if self.is_large() && !was_large {
             tracing::error!(seconds = micros / 1_000_000, "the clock is ahead of the broker's by: not ready");
         }
     }
-}
-
-/// How far this process's clock is ahead of the broker's.
-pub const SKEW_SECONDS: &str = "tributary_kafka_clock_skew_seconds";
-
-/// Describes the gauge to the exporter.
-pub fn describe() {
-    metrics::describe_gauge!(
-        SKEW_SECONDS,
-        metrics::Unit::Seconds,
-        "How far the clock is ahead of the broker's; more than 30 either way is not ready"
-    );
 }
 
 /// By how much the clock is ahead at the least (behind, if negative): the record was appended after it was sent and

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use rdkafka::{
-    ClientConfig, ClientContext, Offset, TopicPartitionList,
+    ClientConfig, ClientContext, Offset, Statistics, TopicPartitionList,
     consumer::ConsumerGroupMetadata,
     error::{KafkaError, RDKafkaErrorCode},
     message::{DeliveryResult, Header, Message, OwnedHeaders},
@@ -19,7 +19,7 @@ use rdkafka::{
 };
 use tributary_schemas::time::Timestamp;
 
-use super::{Cluster, Outgoing, Skew, skew::MOCKED};
+use super::{Cluster, Outgoing, Skew, skew::MOCKED, statistics::Watch};
 use crate::clock::now;
 
 /// How long the broker waits for a transaction before it aborts it.
@@ -76,6 +76,7 @@ pub enum TransactionError {
 pub(super) struct Reports {
     under_way: Mutex<UnderWay>,
     skew: Skew,
+    watch: Watch,
 }
 
 struct UnderWay {
@@ -86,7 +87,11 @@ struct UnderWay {
     shown: Option<Timestamp>,
 }
 
-impl ClientContext for Reports {}
+impl ClientContext for Reports {
+    fn stats(&self, told: Statistics) {
+        self.watch.saw(&told);
+    }
+}
 
 impl ProducerContext for Reports {
     type DeliveryOpaque = usize;
@@ -215,7 +220,11 @@ impl Writer {
         config.set("linger.ms", "0");
         config.set("queue.buffering.max.messages", "100000");
         let under_way = Mutex::new(UnderWay { since: now(), reports: Vec::new(), shown: None });
-        let reports = Reports { under_way, skew: cluster.skew().clone() };
+        Watch::on(&mut config);
+        let id = config.get("transactional.id").unwrap_or("unify");
+        let name = id.strip_prefix(&cluster.named("")).unwrap_or(id).to_owned();
+        let reports =
+            Reports { under_way, skew: cluster.skew().clone(), watch: Watch::writer(cluster, &name) };
         Ok(Self { producer: config.create_with_context(reports)? })
     }
 

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use rdkafka::{
-    ClientContext, Message, Offset, TopicPartitionList,
+    ClientContext, Message, Offset, Statistics, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata},
     error::KafkaError,
     types::RDKafkaRespErr,
@@ -23,7 +23,7 @@ use tributary_schemas::{
     wal::{CommitMetadata, InputPosition, Twin},
 };
 
-use super::Cluster;
+use super::{Cluster, statistics::Watch};
 
 /// How long the broker may take to answer a question.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -89,7 +89,9 @@ impl Twins {
             native: native.clone(),
             snapshots: snapshots.clone(),
             reading: Mutex::default(),
+            watch: Watch::group(cluster, "unify"),
         };
+        Watch::on(&mut config);
         let consumer: BaseConsumer<Callbacks> =
             config.create_with_context(callbacks).context("joining the consumer group `unify`")?;
         consumer.subscribe(&[&snapshots]).context("subscribing")?;
@@ -249,6 +251,7 @@ struct Callbacks {
     snapshots: String,
     /// The partitions that are read now.
     reading: Mutex<HashSet<i32>>,
+    watch: Watch,
 }
 
 impl Callbacks {
@@ -266,7 +269,11 @@ impl Callbacks {
     }
 }
 
-impl ClientContext for Callbacks {}
+impl ClientContext for Callbacks {
+    fn stats(&self, told: Statistics) {
+        self.watch.saw(&told);
+    }
+}
 
 impl ConsumerContext for Callbacks {
     fn rebalance(

@@ -97,7 +97,6 @@ impl Poll {
         catalog: Catalog,
         keys: Arc<KeyRing>,
     ) -> anyhow::Result<Self> {
-        metrics::describe();
         let publisher = Publisher::new(&cluster, "poll")?;
         let topic = cluster.topics().control_webhooks();
         let interests = View::follow(&cluster, "poll", topic, Interests::default())?;

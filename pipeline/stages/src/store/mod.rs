@@ -4,6 +4,7 @@
 pub mod api;
 pub mod cql;
 pub mod embedded;
+pub mod metrics;
 
 use std::{path::PathBuf, sync::Arc};
 

@@ -94,7 +94,6 @@ impl Unify {
         catalog: Catalog,
         runtime: tokio::runtime::Handle,
     ) -> Self {
-        metrics::describe();
         let limits = Limits {
             linger: Duration::from_millis(config.linger_ms),
             bytes: config.batch_bytes,

@@ -154,11 +154,12 @@ where
         match attempt().await {
             Ok(done) => return Ok(done),
             Err(error) if started.elapsed() + wait > RETRY_LIMIT => {
+                metrics::counter!(crate::store::metrics::UNAVAILABLE).increment(1);
                 return Err(StoreError::Unavailable { doing, source: error.into() });
             }
             Err(error) => {
                 tracing::debug!(doing, %error, "trying the store again");
-                metrics::counter!("tributary_store_retries_total").increment(1);
+                metrics::counter!(crate::store::metrics::RETRIES).increment(1);
                 let jitter = rand::rng().random_range(0.5..1.5);
                 tokio::time::sleep(wait.mul_f64(jitter)).await;
                 wait = (wait * 2).min(Duration::from_secs(2));
