@@ -292,6 +292,10 @@ pub fn look(
                 let settled = stands.since.plus(terms.settle) <= sight.asked_at;
                 if let Some(found) = by_id.get(&stands.id) {
                     if settled {
+                        // It was resumed, though nobody heard so: what it did not tell is a gap.
+                        if stands.paused && !found.seen.paused {
+                            stands.since = now;
+                        }
                         stands.paused = found.seen.paused;
                         of.base = found.base.clone();
                     }
