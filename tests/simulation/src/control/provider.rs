@@ -139,17 +139,22 @@ impl Provider {
             Ask::Resume(id) => {
                 let speaks_at = now + chance.within(0, 40 * SECOND);
                 let change = |it: &mut Kept| {
+                    // What changes nothing silences nothing: a repeat may land late.
+                    if it.paused {
+                        it.speaks_at = speaks_at;
+                    }
                     it.paused = false;
-                    it.speaks_at = speaks_at;
                 };
                 self.at(id, now, change, None)
             }
             Ask::Update { id, base, asks } => {
                 let speaks_at = now + chance.within(0, 40 * SECOND);
                 let change = |it: &mut Kept| {
+                    if it.base != *base || it.asks != *asks {
+                        it.speaks_at = speaks_at;
+                    }
                     it.base = base.clone();
                     it.asks = asks.clone();
-                    it.speaks_at = speaks_at;
                 };
                 self.at(id, now, change, None)
             }
