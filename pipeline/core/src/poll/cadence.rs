@@ -7,6 +7,7 @@ use tributary_schemas::{
     entity::Version,
     id::{ProjectionVersion, RunId},
     observation::{Announce, Baseline},
+    state::Head,
     time::Timestamp,
 };
 
@@ -91,12 +92,14 @@ pub enum Interest {
 }
 
 /// Whether a scan left doubtful absences behind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Doubted {
     /// It did not.
     #[default]
     Nothing,
+    /// It may have: as many may have gone as have come, or more. Only unify, which knew them by name, can say.
+    Perhaps,
     /// It did: the next full scan decides.
     Absences,
 }
@@ -265,6 +268,17 @@ impl PollState {
         self.not_before = None;
     }
 
+    /// Notes what unify made of the last full scan, if that was not known: whether it marked records as missing. Until it has
+    /// seen the scan, nobody can say.
+    pub fn looked(&mut self, head: Option<Head>, missing: u64) -> Changed {
+        let seen = head.and_then(|head| head.last_full_run) >= self.full.map(|full| full.run);
+        if self.doubted != Doubted::Perhaps || !seen {
+            return Changed::No;
+        }
+        self.doubted = if missing > 0 { Doubted::Absences } else { Doubted::Nothing };
+        Changed::Yes
+    }
+
     /// Notes that a run failed, and how long the provider asked us to wait, if it did.
     pub fn failed(&mut self, at: Timestamp, not_before: Option<Timestamp>, version: Version) {
         self.failed_version = version;
@@ -387,7 +401,7 @@ fn full_interval(state: &PollState, cadence: &Cadence, full: Landed) -> Duration
     let usual = cadence.full_interval.unwrap_or(if full.records <= SMALL { HOUR } else { DAY });
     match state.doubted {
         Doubted::Nothing => usual,
-        Doubted::Absences => usual.min(HOUR),
+        Doubted::Absences | Doubted::Perhaps => usual.min(HOUR),
     }
 }
 
@@ -568,6 +582,35 @@ mod tests {
         let mut state = scanned(1_000_000);
         state.doubted = Doubted::Absences;
         assert_eq!(next(&state, &cadence(Delta::Possible), V1, minute(60), 0.0), FULL);
+    }
+
+    #[test]
+    fn what_unify_marked_decides_where_the_numbers_could_not_say() {
+        let head = |run| {
+            let bits = tributary_schemas::id::Bits::NATIVE;
+            Some(Head { last_full_run: Some(RunId(run)), bits, bits_before: None, moved: 0 })
+        };
+        let can = cadence(Delta::Possible);
+        for (rule, head, missing, doubted, after_an_hour) in [
+            ("it has not seen the scan", None, 0, Doubted::Perhaps, true),
+            ("it has seen the one before", head(0), 9, Doubted::Perhaps, true),
+            ("it marked none", head(1), 0, Doubted::Nothing, false),
+            ("it marked one", head(1), 1, Doubted::Absences, true),
+            ("a later one has been seen", head(2), 0, Doubted::Nothing, false),
+        ] {
+            let mut state = scanned(1_000_000);
+            state.doubted = Doubted::Perhaps;
+            let changed = state.looked(head, missing);
+            assert_eq!(
+                (state.doubted, changed == Changed::Yes),
+                (doubted, doubted != Doubted::Perhaps),
+                "{rule}"
+            );
+            assert_eq!(next(&state, &can, V1, minute(60), 0.0) == FULL, after_an_hour, "{rule}");
+        }
+        let mut sure = scanned(1_000_000);
+        sure.doubted = Doubted::Absences;
+        assert_eq!((sure.looked(head(1), 0), sure.doubted), (Changed::No, Doubted::Absences));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tributary_schemas::{
     state::{Head, RangeRow, weight},
 };
 
-use super::records::Records;
+use super::{cadence::Doubted, records::Records};
 use crate::{
     guard::{Guard, holds},
     range::FINEST,
@@ -114,12 +114,13 @@ impl Scan {
         };
         let differing: Vec<u32> = (0..run.bits.ranges()).filter(differs).collect();
         let records = self.count();
-        let doubted = differing.iter().any(|range| {
-            let lost = rows
-                .get(&(run.bits, *range))
-                .map_or(0, |row| row.live.saturating_sub(found[*range as usize].listed()));
-            lost > 0 && (absence == Absence::Doubtful || too_much(lost, &rows[&(run.bits, *range)]))
+        let doubts = differing.iter().map(|range| match rows.get(&(run.bits, *range)) {
+            Some(row) => doubts(row, found[*range as usize].listed(), absence),
+            None if rows.is_empty() => Doubted::Nothing,
+            // Its records are in ranges of another cut.
+            None => Doubted::Perhaps,
         });
+        let doubted = doubts.max().unwrap_or_default();
         let ranges_sent = differing.len() as u32;
         let mut sent = vec![false; found.len()];
         differing.iter().for_each(|range| sent[*range as usize] = true);
@@ -144,9 +145,25 @@ impl Scan {
     }
 }
 
+/// Whether unify will doubt what a range that differs has lost. The numbers alone show no more than by how many it became
+/// fewer: all of it may have gone, and as many come.
+fn doubts(row: &RangeRow, listed: u32, absence: Absence) -> Doubted {
+    let there = row.live + row.touched;
+    let doubtful = |lost: u32| match absence {
+        Absence::Sure => too_much(lost, row),
+        Absence::Doubtful => lost > 0,
+        Absence::Partial | Absence::Released => false,
+    };
+    match (doubtful(there.saturating_sub(listed)), doubtful(there)) {
+        (true, _) => Doubted::Absences,
+        (false, true) => Doubted::Perhaps,
+        (false, false) => Doubted::Nothing,
+    }
+}
+
 /// Whether a range would lose so much at once that even a keyed listing is doubted: more than 20 % and more than 10.
-pub fn too_much(lost: u32, row: &RangeRow) -> bool {
-    lost > 10 && u64::from(lost) * 5 > u64::from(row.live) + u64::from(row.missing)
+fn too_much(lost: u32, row: &RangeRow) -> bool {
+    lost > 10 && u64::from(lost) * 5 > u64::from(row.live) + u64::from(row.touched) + u64::from(row.missing)
 }
 
 /// What a complete scan has to say.
@@ -156,8 +173,8 @@ pub struct Compared {
     pub summary: Summary,
     /// The ranges that differ, in order, each made when it is asked for.
     pub ranges: Ranges,
-    /// Some absence will be doubted: the next full run should come soon.
-    pub doubted: bool,
+    /// Whether some absence will be doubted: then the next full run should come soon.
+    pub doubted: Doubted,
 }
 
 /// The ranges that a scan sends, one after the other.
@@ -335,7 +352,10 @@ mod tests {
         let scan = scan(0..5_000);
         let rows = rows(&scan, &run);
         let compared = scan.compare(&run, &rows, Absence::Sure).unwrap();
-        assert_eq!((compared.ranges.len(), compared.summary.ranges_sent, compared.doubted), (0, 0, false));
+        assert_eq!(
+            (compared.ranges.len(), compared.summary.ranges_sent, compared.doubted),
+            (0, 0, Doubted::Nothing)
+        );
     }
 
     #[test]
@@ -380,21 +400,30 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_doubted_when_the_listing_can_skip_or_the_loss_is_large() {
+    fn a_loss_is_doubted_when_the_listing_can_skip_or_the_loss_is_large_though_as_many_have_come() {
         let cut = Bits::new(0).unwrap();
-        for (rule, left, absence, doubted) in [
-            ("one of a keyed listing", 99, Absence::Sure, false),
-            ("one of an unkeyed listing", 99, Absence::Doubtful, true),
-            ("a fifth", 80, Absence::Sure, false),
-            ("more than a fifth", 79, Absence::Sure, true),
+        use Doubted::{Absences, Nothing, Perhaps};
+        for (rule, there, listed, absence, doubted) in [
+            ("one of a keyed listing", 0..100, 0..99, Absence::Sure, Perhaps),
+            ("one of an unkeyed listing", 0..100, 0..99, Absence::Doubtful, Absences),
+            ("a fifth, or as many have come as have gone", 0..100, 0..80, Absence::Sure, Perhaps),
+            ("more than a fifth", 0..100, 0..79, Absence::Sure, Absences),
+            ("30 gone and 30 new", 0..100, 30..130, Absence::Sure, Perhaps),
+            ("30 gone and 30 new, unkeyed", 0..100, 30..130, Absence::Doubtful, Perhaps),
+            ("30 gone and 30 new of a partial listing", 0..100, 30..130, Absence::Partial, Nothing),
+            ("30 gone and 30 new, released", 0..100, 30..130, Absence::Released, Nothing),
+            ("ten at the most are believed", 0..10, 0..0, Absence::Sure, Nothing),
+            ("ten at the most are believed, though ten are new", 0..10, 10..20, Absence::Sure, Nothing),
+            ("nothing was there", 0..0, 0..20, Absence::Doubtful, Nothing),
         ] {
-            let rows = rows(&scan(0..100), &run(cut));
-            assert_eq!(scan(0..left).compare(&run(cut), &rows, absence).unwrap().doubted, doubted, "{rule}");
+            let rows = rows(&scan(there), &run(cut));
+            let compared = scan(listed).compare(&run(cut), &rows, absence).unwrap();
+            assert_eq!(compared.doubted, doubted, "{rule}");
         }
-        let rows = rows(&scan(0..10), &run(cut));
-        assert!(
-            !scan(0..0).compare(&run(cut), &rows, Absence::Sure).unwrap().doubted,
-            "ten at the most are believed"
-        );
+        let first = scan(0..100).compare(&run(cut), &HashMap::new(), Absence::Doubtful).unwrap();
+        assert_eq!(first.doubted, Nothing, "a baseline");
+        let finer = run(Bits::new(1).unwrap());
+        let moved = scan(0..100).compare(&finer, &rows(&scan(0..100), &run(cut)), Absence::Sure).unwrap();
+        assert_eq!(moved.doubted, Perhaps, "another cut");
     }
 }

@@ -9,7 +9,7 @@ use tributary_connectors::{
 };
 use tributary_core::poll::{
     asks::Ask,
-    cadence::{Cadence, Changed, Delta, Interest, Next, PollState, Taken, next},
+    cadence::{Cadence, Changed, Delta, Doubted, Interest, Next, PollState, Taken, next},
     outcome::Outcome,
     turns::Limits,
 };
@@ -145,6 +145,18 @@ impl Runner {
         // Whatever was wrong may have been mended.
         if state.failed_version != account.version {
             (state.failed_at, state.not_before) = (None, None);
+        }
+        if state.doubted == Doubted::Perhaps {
+            let known = self.stores.state.ranges(id, resource).await?;
+            let missing = known.rows.iter().map(|(_, _, row)| u64::from(row.missing)).sum();
+            if state.looked(known.head, missing) == Changed::Yes {
+                let doubted = state.doubted == Doubted::Absences;
+                ::metrics::counter!(super::metrics::DOUBTED).increment(u64::from(doubted));
+                if self.save(id, resource, &state, version).await? == Cas::Conflict {
+                    return Ok(Attended::At(now()));
+                }
+                version = Some(version.unwrap_or(0) + 1);
+            }
         }
         let projection = polled.projection(&ignored);
         let kind = match next(&state, &cadence, projection.version(), now(), jitter(id, resource)) {

@@ -184,7 +184,7 @@ impl Runner {
         let summary = Snapshot::Summary(compared.summary);
         let messages = std::iter::once(summary).chain(compared.ranges.map(Snapshot::Range));
         self.land(&job.account.id, messages).await?;
-        let doubted = if compared.doubted || emptied { Doubted::Absences } else { Doubted::Nothing };
+        let doubted = if emptied { Doubted::Absences } else { compared.doubted };
         let found = reading.found(whole, records, doubted);
         Ok(match emptied {
             true => Found { outcome: Outcome::Emptied, words: Some(NOTHING.into()), ..found },
