@@ -281,7 +281,13 @@ impl Writer {
 
     async fn read<T: Entity>(&self, entity: &EntityRef) -> Result<Option<Document<T>>, WriteError> {
         match self.store.get(entity).await? {
-            Some(stored) => Ok(Some(serde_json::from_slice(&stored.doc)?)),
+            Some(stored) => match serde_json::from_slice(&stored.doc) {
+                Ok(document) => Ok(Some(document)),
+                Err(error) => {
+                    unreadable(entity.kind, &entity.id, &error);
+                    Err(error.into())
+                }
+            },
             None => Ok(None),
         }
     }

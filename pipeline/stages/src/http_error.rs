@@ -129,6 +129,7 @@ impl From<WriteError> for HttpError {
 
 impl From<StoreError> for HttpError {
     fn from(error: StoreError) -> Self {
+        ::metrics::counter!(crate::control::metrics::STORE_FAILURES, "kind" => error.kind()).increment(1);
         tracing::warn!(error = format!("{:#}", anyhow::Error::from(error)), "the store");
         Self::unavailable("the store is away: try again")
     }

@@ -9,12 +9,19 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 use tokio_util::sync::CancellationToken;
+
+use crate::telemetry::declare;
 
 /// What a listener bears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
+    /// Which listener it is, as a label.
+    pub listener: &'static str,
     /// Connections at a time; further ones wait to be taken.
     pub connections: usize,
     /// How long a request's head may take to arrive; a connection without requests is closed after it.
@@ -25,9 +32,17 @@ pub struct Limits {
     pub drain: Duration,
 }
 
+declare! {
+    /// Connections that are open now.
+    gauge CONNECTIONS = "tributary_process_open_connections" [listener];
+    /// Connections that a listener bears.
+    gauge MOST_CONNECTIONS = "tributary_process_most_connections" [listener];
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            listener: "unnamed",
             connections: 4_096,
             head: Duration::from_secs(10),
             head_bytes: 64 << 10,
@@ -42,6 +57,8 @@ pub struct Peer(pub SocketAddr);
 
 /// Serves until told to stop; then no connection is taken, and what was begun is finished.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: CancellationToken) {
+    let open = metrics::gauge!(CONNECTIONS, "listener" => limits.listener);
+    metrics::gauge!(MOST_CONNECTIONS, "listener" => limits.listener).set(limits.connections as f64);
     let permits = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
     let mut http = hyper::server::conn::http1::Builder::new();
@@ -62,10 +79,11 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
             let router = router.clone();
             let service = tower_service(router, peer);
             let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+            let place = Open::new(open.clone(), permit);
             tokio::spawn(async move {
                 // A connection that breaks off is its client's matter.
                 let _ = connection.await;
-                drop(permit);
+                drop(place);
             });
         }
     };
@@ -76,6 +94,25 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
     drop(listener);
     if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests were still under way at the end");
+    }
+}
+
+/// A connection's place, counted while it is held.
+struct Open {
+    count: metrics::Gauge,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Open {
+    fn new(count: metrics::Gauge, permit: OwnedSemaphorePermit) -> Self {
+        count.increment(1.0);
+        Self { count, _permit: permit }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.count.decrement(1.0);
     }
 }
 

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::{
-    control, deliver, entity, ingest, kafka, poll, store,
+    control, deliver, entity, ingest, kafka, listen, poll, store,
     telemetry::{self, LABELS, Metric},
     unify,
 };
@@ -18,7 +18,7 @@ pub const SECTIONS: &[(&str, &[&[Metric]])] = &[
     ("control", &[control::metrics::ALL, entity::metrics::ALL]),
     ("kafka", &[kafka::metrics::ALL]),
     ("store", &[store::metrics::ALL]),
-    ("process", &[telemetry::ALL]),
+    ("process", &[telemetry::ALL, listen::ALL]),
 ];
 
 /// All of them.

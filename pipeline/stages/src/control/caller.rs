@@ -19,7 +19,7 @@ use tributary_schemas::id::ProjectId;
 
 use super::{
     api::{App, hash},
-    keys,
+    keys, metrics,
 };
 use crate::{http_error::HttpError, store::Lookup};
 
@@ -75,11 +75,13 @@ impl Asks for Tenant {
         let hash = hash(&key);
         let unknown = || HttpError::unauthorized("this API key is not known");
         if app.gate.is_unknown(&hash) {
+            ::metrics::counter!(metrics::UNKNOWN_KEYS, "kind" => "cache").increment(1);
             return Err(unknown());
         }
         app.gate.allow_look_up()?;
         let Some((project, id)) = app.stores.control.find(Lookup::ApiKey, &hash).await? else {
             app.gate.note_unknown(hash);
+            ::metrics::counter!(metrics::UNKNOWN_KEYS, "kind" => "store").increment(1);
             return Err(unknown());
         };
         app.gate.allow(&project)?;
@@ -184,7 +186,10 @@ impl Gate {
     }
 
     fn allow_look_up(&self) -> Result<(), HttpError> {
-        self.look_ups.check().map_err(|_| HttpError::unavailable("too many requests at a time: try again"))
+        self.look_ups.check().map_err(|_| {
+            metrics::refused("key_look_ups");
+            HttpError::unavailable("too many requests at a time: try again")
+        })
     }
 
     fn allow(&self, project: &ProjectId) -> Result<(), HttpError> {
@@ -192,6 +197,7 @@ impl Gate {
             self.projects.retain_recent();
         }
         self.projects.check_key(project).map_err(|until| {
+            metrics::refused("requests");
             let wait = until.wait_time_from(self.clock.now());
             HttpError::too_many("requests: this project asks too often", wait)
         })

@@ -151,7 +151,8 @@ impl Control {
         tracing::info!(listen = %self.config.listen, "control runs");
         let sweep = tokio::spawn(self.shared.writer.clone().sweep_until(shutdown.clone()));
         let router = api::router(self.shared);
-        let limits = Limits { connections: self.config.connections, ..Limits::default() };
+        let limits =
+            Limits { listener: "control", connections: self.config.connections, ..Limits::default() };
         listen::serve(listener, router, limits, shutdown).await;
         sweep.await?;
         Ok(())

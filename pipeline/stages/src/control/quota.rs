@@ -14,7 +14,7 @@ use governor::{
 use quick_cache::sync::Cache;
 use tributary_schemas::id::ProjectId;
 
-use super::{Config, api::App};
+use super::{Config, api::App, metrics};
 use crate::{http_error::HttpError, store::Kind};
 
 /// How long a count is believed.
@@ -48,6 +48,7 @@ impl Quotas {
             self.made.retain_recent();
         }
         self.made.check_key(project).map_err(|until| {
+            metrics::refused("made");
             let wait = until.wait_time_from(self.clock.now());
             HttpError::too_many("requests: this project makes too many accounts and webhooks", wait)
         })
@@ -75,6 +76,7 @@ pub(super) async fn check(app: &App, project: &ProjectId, kind: Kind) -> Result<
         // Whoever makes room is not kept waiting by an old count.
         quotas.counts.remove(&key);
         let name = kind.name();
+        metrics::refused(if kind == Kind::Account { "accounts" } else { "webhooks" });
         let wait = Duration::from_secs(3_600);
         return Err(HttpError::too_many(
             format!("{name}s: this project has {most}, and may not have more"),

@@ -53,6 +53,7 @@ impl Writer {
         let mut tick = tokio::time::interval(SWEEP);
         while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
             if let Err(error) = self.sweep().await {
+                ::metrics::counter!(metrics::FAILED_SWEEPS).increment(1);
                 tracing::warn!(error = format!("{error:#}"), "sweeping");
             }
         }

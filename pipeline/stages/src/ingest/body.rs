@@ -7,8 +7,7 @@ use http::{HeaderMap, header::CONTENT_LENGTH};
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 
-use super::shares::Place;
-use crate::http_error::HttpError;
+use super::{refusal::Refusal, shares::Place};
 
 /// How a body must arrive.
 #[derive(Debug, Clone, Copy)]
@@ -33,23 +32,21 @@ pub(super) fn declared(headers: &HeaderMap) -> u64 {
 ///
 /// # Errors
 /// 413 when it is too long, 429 when its account holds or sends too much, 503 when it is too slow: the provider tries again.
-pub(super) async fn read(mut body: Body, pace: Pace, place: &mut Place) -> Result<Vec<u8>, HttpError> {
+pub(super) async fn read(mut body: Body, pace: Pace, place: &mut Place) -> Result<Vec<u8>, Refusal> {
     let begun = Instant::now();
     let mut bytes: Vec<u8> = Vec::new();
     loop {
         // By when the next bytes must be here: for each that has come there is so much more time.
         let earned = Duration::from_secs_f64(bytes.len() as f64 / f64::from(pace.least.max(1)));
         let until = begun + pace.longest.min(BEGINNING + earned);
-        let slow = || HttpError::unavailable("body: it comes too slowly");
         let frame = match tokio::time::timeout_at(until, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
-            Ok(Some(Err(_))) => return Err(HttpError::unavailable("body: it broke off")),
+            Ok(Some(Err(_))) | Err(_) => return Err(Refusal::Slow),
             Ok(None) => return Ok(bytes),
-            Err(_) => return Err(slow()),
         };
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > pace.most {
-            return Err(HttpError::too_large(format!("body: expected at most {} bytes", pace.most)));
+            return Err(Refusal::TooLarge);
         }
         place.hold(data.len())?;
         bytes.extend_from_slice(&data);
@@ -85,16 +82,16 @@ mod tests {
     async fn a_body_that_comes_too_slowly_is_let_go_and_one_that_comes_steadily_is_read() {
         let pace = Pace { most: 1 << 20, longest: Duration::from_secs(15), least: 4_096 };
         for (what, chunk, count, every, expected) in [
-            ("a byte a second", 1, 100, 1_000, Err(503)),
-            ("nothing at all", 1, 1, 60_000, Err(503)),
+            ("a byte a second", 1, 100, 1_000, Err("slow")),
+            ("nothing at all", 1, 1, 60_000, Err("slow")),
             ("just the pace", 4_096, 10, 1_000, Ok(40_960)),
-            ("under the pace", 2_048, 20, 1_000, Err(503)),
+            ("under the pace", 2_048, 20, 1_000, Err("slow")),
             ("at once", 1_000, 1_000, 0, Ok(1_000_000)),
-            ("too long for the limit of time", 8_192, 20, 1_000, Err(503)),
-            ("too large", 1 << 18, 5, 0, Err(413)),
+            ("too long for the limit of time", 8_192, 20, 1_000, Err("slow")),
+            ("too large", 1 << 18, 5, 0, Err("too_large")),
         ] {
             let read = read(body(chunk, count, Duration::from_millis(every)), pace, &mut place()).await;
-            assert_eq!(read.map(|bytes| bytes.len()).map_err(|error| error.status()), expected, "{what}");
+            assert_eq!(read.map(|bytes| bytes.len()).map_err(|refusal| refusal.name()), expected, "{what}");
         }
     }
 }

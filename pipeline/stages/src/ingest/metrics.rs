@@ -3,7 +3,7 @@
 use crate::telemetry::declare;
 
 declare! {
-    /// Requests of providers, by what became of them.
+    /// Requests of providers: `accepted`, `ping`, or why one was not taken.
     counter REQUESTS = "tributary_ingest_requests_total" [provider, outcome];
     /// From a request's arrival to its answer.
     histogram REQUEST_SECONDS = "tributary_ingest_request_seconds";

@@ -5,6 +5,7 @@ mod body;
 mod client;
 pub mod metrics;
 mod receive;
+mod refusal;
 mod shares;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -130,7 +131,7 @@ impl Ingest {
             .with_context(|| format!("ingest.listen: {} can't be listened on", self.config.listen))?;
         tracing::info!(listen = %self.config.listen, "ingest runs");
         let router = receive::router(self.receiver);
-        let limits = Limits { connections: self.config.connections, ..Limits::default() };
+        let limits = Limits { listener: "ingest", connections: self.config.connections, ..Limits::default() };
         listen::serve(listener, router, limits, shutdown).await;
         Ok(())
     }

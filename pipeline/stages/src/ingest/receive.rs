@@ -25,12 +25,12 @@ use super::{
     accounts::Accounts,
     body::{self, Pace},
     client, metrics,
+    refusal::Refusal,
     shares::Shares,
 };
 use crate::{
     clock::now,
-    entity::Writer,
-    http_error::HttpError,
+    entity::{WriteError, Writer},
     kafka::{Outgoing, PublishError, Publisher, View},
     listen::Peer,
     poll::interest::Interests,
@@ -56,7 +56,7 @@ pub(super) struct Receiver {
 pub(super) fn router(receiver: Arc<Receiver>) -> Router {
     Router::new()
         .route("/native/{provider}/{token}", any(receive))
-        .fallback(|| async { HttpError::not_found("no such URL: check the provider and the token") })
+        .fallback(|| async { Refusal::UnknownUrl })
         .with_state(receiver)
 }
 
@@ -72,7 +72,7 @@ async fn receive(
     let known = receiver.catalog.get(&provider).map_or("unknown", |connector| connector.name()).to_owned();
     let (outcome, response) = match receiver.take(&provider, &token, &uri, peer.ip(), request).await {
         Ok(taken) => (taken.outcome, taken.status.into_response()),
-        Err(error) => (error.code(), error.into_response()),
+        Err(refusal) => (refusal.name(), refusal.into_response()),
     };
     ::metrics::counter!(metrics::REQUESTS, "provider" => known, "outcome" => outcome).increment(1);
     ::metrics::histogram!(metrics::REQUEST_SECONDS).record(begun.elapsed().as_secs_f64());
@@ -92,8 +92,8 @@ impl Receiver {
         uri: &Uri,
         peer: IpAddr,
         request: Request,
-    ) -> Result<Taken, HttpError> {
-        let unknown = || HttpError::not_found("no such URL: check the provider and the token");
+    ) -> Result<Taken, Refusal> {
+        let unknown = || Refusal::UnknownUrl;
         let connector = self.catalog.get(provider).ok_or_else(unknown)?;
         let native = connector.native().ok_or_else(unknown)?;
         let address = client::address(peer, request.headers(), &self.proxies);
@@ -102,17 +102,17 @@ impl Receiver {
             return Err(unknown());
         }
         if matches!(account.status, AccountStatus::Archived | AccountStatus::Suspended) {
-            return Err(HttpError::not_found("this account takes no webhooks any more"));
+            return Err(Refusal::AccountClosed);
         }
         if request.headers().contains_key("x-tributary-event-id") {
-            return Err(HttpError::unauthorized("this is a delivery of ours: no provider sent it"));
+            return Err(Refusal::OwnDelivery);
         }
         if self.projects.read().project(&account.project).is_some_and(|it| it.suspended_at.is_some()) {
-            return Err(HttpError::unavailable("this project is suspended: try again later"));
+            return Err(Refusal::Suspended);
         }
         let declared = body::declared(request.headers());
         if declared > self.pace.most as u64 {
-            return Err(HttpError::too_large(format!("body: expected at most {} bytes", self.pace.most)));
+            return Err(Refusal::TooLarge);
         }
         // What is over its account's rate is refused before it is read; the place is held until it is on the broker.
         let mut place =
@@ -126,22 +126,20 @@ impl Receiver {
         let inbound = Inbound { method: &method, url: &url, headers: &headers, body: &body };
         let secrets = self.secrets(&account)?;
         let secrets: Vec<&[u8]> = secrets.iter().map(Secret::expose).collect();
-        native
-            .verify(&inbound, &secrets, now())
-            .map_err(|forged| HttpError::unauthorized(forged.to_string()))?;
+        native.verify(&inbound, &secrets, now()).map_err(|forged| Refusal::Forged(forged.to_string()))?;
         let success = StatusCode::from_u16(native.success()).unwrap_or(StatusCode::OK);
         if native.is_ping(&inbound) {
             return Ok(Taken { outcome: "ping", status: success });
         }
         if !is_json(&body) {
-            return Err(HttpError::bad_request("body: expected JSON"));
+            return Err(Refusal::NoJson);
         }
         self.publish(&account, connector, native, &inbound, &body).await?;
         Ok(Taken { outcome: "accepted", status: success })
     }
 
     /// The view first; a token it does not know may be newer than the view, so the store is asked once.
-    async fn account(&self, token: &str, address: IpAddr) -> Result<Option<Arc<Account>>, HttpError> {
+    async fn account(&self, token: &str, address: IpAddr) -> Result<Option<Arc<Account>>, Refusal> {
         let hash = hex::encode(Sha256::digest(token.as_bytes()));
         if let Some(account) = self.accounts.read().of_token(&hash) {
             return Ok(Some(account));
@@ -150,17 +148,19 @@ impl Receiver {
             return Ok(None);
         }
         self.shares.look_up(address)?;
-        let away = |_| HttpError::unavailable("the store is away");
-        let Some((project, id)) = self.store.find(Lookup::Token, &hash).await.map_err(away)? else {
+        let found = self.store.find(Lookup::Token, &hash).await.map_err(|error| away(&error))?;
+        let Some((project, id)) = found else {
             self.shares.note_unknown(hash);
             return Ok(None);
         };
-        let account: Option<Account> =
-            self.writer.get(&project, &id).await.map_err(|_| HttpError::unavailable("the store is away"))?;
+        let account: Option<Account> = self.writer.get(&project, &id).await.map_err(|error| match error {
+            WriteError::Broken(_) => Refusal::Unreadable,
+            error => away(&error),
+        })?;
         Ok(account.filter(|account| account.native.token_hash == hash).map(Arc::new))
     }
 
-    fn secrets(&self, account: &Account) -> Result<Vec<Secret>, HttpError> {
+    fn secrets(&self, account: &Account) -> Result<Vec<Secret>, Refusal> {
         let context = Field::NativeSecret.of(&account.id);
         let open = |sealed| {
             self.keys.open(&context, sealed).map_err(|error| {
@@ -169,7 +169,7 @@ impl Receiver {
                     error = format!("{error:#}"),
                     "a secret does not open"
                 );
-                HttpError::unavailable("a secret does not open")
+                Refusal::Sealed
             })
         };
         account.native.secrets.iter().map(open).collect()
@@ -182,7 +182,7 @@ impl Receiver {
         native: &Native,
         inbound: &Inbound<'_>,
         body: &[u8],
-    ) -> Result<(), HttpError> {
+    ) -> Result<(), Refusal> {
         let (payload, id_prefix) = {
             let projects = self.projects.read();
             let project = projects.project(&account.project);
@@ -209,13 +209,19 @@ impl Receiver {
         };
         match self.publisher.send(record).await {
             Ok(_) => Ok(()),
-            Err(PublishError::TooLarge) => Err(HttpError::too_large("body: larger than the broker takes")),
+            Err(PublishError::TooLarge) => Err(Refusal::TooLarge),
             Err(error @ (PublishError::QueueFull | PublishError::Broker { .. })) => {
                 tracing::warn!(%error, "a request was not acknowledged");
-                Err(HttpError::unavailable("the broker is away: try again"))
+                Err(Refusal::BrokerAway)
             }
         }
     }
+}
+
+/// The store did not answer; how often is counted, why is logged.
+fn away(error: &impl std::fmt::Display) -> Refusal {
+    tracing::debug!(%error, "looking a token up");
+    Refusal::StoreAway
 }
 
 /// Names in lower case; values that are no text are left out.

@@ -18,8 +18,10 @@ use governor::{
 use quick_cache::sync::Cache;
 use tributary_schemas::id::{AccountId, ProjectId};
 
-use super::{Config, metrics};
-use crate::http_error::HttpError;
+use super::{
+    Config, metrics,
+    refusal::{Refusal, Share},
+};
 
 type Keyed<K> = RateLimiter<K, HashMapStateStore<K>, DefaultClock>;
 
@@ -30,6 +32,8 @@ const KEYS: usize = 100_000;
 /// Tokens that are remembered as unknown, and for how long: a new one has not been asked for before it was made.
 const UNKNOWN_TOKENS: usize = 100_000;
 const UNKNOWN_FOR: Duration = Duration::from_secs(10);
+/// When what is let in is let in again, where no limiter says it.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What callers may take, and have.
 pub(super) struct Shares {
@@ -90,16 +94,15 @@ impl Shares {
         project: &ProjectId,
         account: &AccountId,
         bytes: u32,
-    ) -> Result<Place, HttpError> {
-        self.rate("account", &self.account_requests, account, 1)?;
-        self.rate("project", &self.project_requests, project, 1)?;
+    ) -> Result<Place, Refusal> {
+        self.rate(Share::AccountRate, &self.account_requests, account, 1)?;
+        self.rate(Share::ProjectRate, &self.project_requests, project, 1)?;
         let place = {
             let mut held = self.held();
             let of_account = held.accounts.get(account).map_or(0, |(requests, _)| *requests);
             let of_project = held.requests.get(project).copied().unwrap_or(0);
             if of_account >= self.most.requests || of_project >= self.most.requests.saturating_mul(PROJECT) {
-                let wait = Duration::from_secs(1);
-                return Err(HttpError::too_many("requests: too many of this account at a time", wait));
+                return Err(Share::AtATime.spent(SOON));
             }
             held.accounts.entry(account.clone()).or_default().0 += 1;
             *held.requests.entry(project.clone()).or_default() += 1;
@@ -116,21 +119,20 @@ impl Shares {
 
     fn rate<K: std::hash::Hash + Eq + Clone>(
         &self,
-        whose: &str,
+        share: Share,
         limiter: &Keyed<K>,
         key: &K,
         number: u32,
-    ) -> Result<(), HttpError> {
+    ) -> Result<(), Refusal> {
         let Some(number) = NonZeroU32::new(number) else { return Ok(()) };
         if limiter.len() > KEYS {
             limiter.retain_recent();
         }
-        let refused = |wait| HttpError::too_many(format!("too much at a time for this {whose}"), wait);
         match limiter.check_key_n(key, number) {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(until)) => Err(refused(until.wait_time_from(self.clock.now()))),
+            Ok(Err(until)) => Err(share.spent(until.wait_time_from(self.clock.now()))),
             // More than a second's worth in one: what is let in is let in by then.
-            Err(_) => Err(refused(Duration::from_secs(1))),
+            Err(_) => Err(share.spent(SOON)),
         }
     }
 
@@ -144,13 +146,13 @@ impl Shares {
     }
 
     /// Lets an address look a token up in the database.
-    pub(super) fn look_up(&self, address: IpAddr) -> Result<(), HttpError> {
+    pub(super) fn look_up(&self, address: IpAddr) -> Result<(), Refusal> {
         // Who has a /64 has all of it.
         let address = match address {
             IpAddr::V4(_) => address,
             IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & (u128::MAX << 64)).into()),
         };
-        self.rate("address", &self.look_ups, &address, 1)
+        self.rate(Share::AddressLookUps, &self.look_ups, &address, 1)
     }
 }
 
@@ -164,31 +166,30 @@ pub(super) struct Place {
 }
 
 impl Place {
-    fn charged(mut self, bytes: u32) -> Result<Self, HttpError> {
+    fn charged(mut self, bytes: u32) -> Result<Self, Refusal> {
         self.charge(bytes)?;
         Ok(self)
     }
 
-    fn charge(&mut self, bytes: u32) -> Result<(), HttpError> {
-        self.shares.rate("account", &self.shares.account_bytes, &self.account, bytes)?;
-        self.shares.rate("project", &self.shares.project_bytes, &self.project, bytes)?;
+    fn charge(&mut self, bytes: u32) -> Result<(), Refusal> {
+        self.shares.rate(Share::AccountRate, &self.shares.account_bytes, &self.account, bytes)?;
+        self.shares.rate(Share::ProjectRate, &self.shares.project_bytes, &self.project, bytes)?;
         self.charged += bytes as usize;
         Ok(())
     }
 
     /// Takes so many more bytes into memory.
-    pub(super) fn hold(&mut self, more: usize) -> Result<(), HttpError> {
+    pub(super) fn hold(&mut self, more: usize) -> Result<(), Refusal> {
         let uncharged = (self.bytes + more).saturating_sub(self.charged);
         self.charge(u32::try_from(uncharged).unwrap_or(u32::MAX))?;
         let mut held = self.shares.held();
         let most = self.shares.most;
         let of_account = held.accounts.get(&self.account).map_or(0, |(_, bytes)| *bytes);
         if of_account + more > most.account_bytes {
-            let wait = Duration::from_secs(1);
-            return Err(HttpError::too_many("body: too many bytes of this account at a time", wait));
+            return Err(Share::AccountHeld.spent(SOON));
         }
         if held.bytes + more > most.all_bytes {
-            return Err(HttpError::unavailable("too many bytes at a time: try again"));
+            return Err(Refusal::Full);
         }
         held.bytes += more;
         held.accounts.entry(self.account.clone()).or_default().1 += more;
@@ -236,8 +237,10 @@ mod tests {
             places.push(shares.enter(&p, &a, 0).unwrap());
         }
         let refused = shares.enter(&p, &a, 0).err().unwrap();
-        assert_eq!(refused.status(), 429);
-        assert!(refused.retry_after().unwrap() <= Duration::from_secs(1));
+        assert!(
+            matches!(refused, Refusal::OverShare(Share::AccountRate, wait) if wait <= SOON),
+            "{refused:?}"
+        );
         shares.enter(&p, &b, 0).unwrap();
         // A project has five times as much, and its neighbour its own.
         for account in ["c", "d", "e", "f", "g"] {
@@ -255,7 +258,8 @@ mod tests {
         for _ in 0..4 {
             shares.enter(&p, &a, 1 << 20).unwrap();
         }
-        assert_eq!(shares.enter(&p, &a, 1 << 20).err().unwrap().status(), 429);
+        let refused = shares.enter(&p, &a, 1 << 20).err().unwrap();
+        assert_eq!(refused.name(), "account_rate");
         shares.enter(&p, &b, 1 << 20).unwrap();
         // Without a length they are charged as they come.
         let mut place = shares.enter(&p, &b, 0).unwrap();
@@ -272,11 +276,11 @@ mod tests {
             let account = format!("a{account}").parse().unwrap();
             let mut place = shares.enter(&p, &account, 0).unwrap();
             place.hold(1 << 20).unwrap();
-            assert_eq!(place.hold(1).unwrap_err().status(), 429, "its share");
+            assert_eq!(place.hold(1).unwrap_err(), Share::AccountHeld.spent(SOON));
             places.push(place);
         }
         let mut late = shares.enter(&p, &"z".parse().unwrap(), 0).unwrap();
-        assert_eq!(late.hold(1).unwrap_err().status(), 503, "all of it");
+        assert_eq!(late.hold(1).unwrap_err(), Refusal::Full);
         places.pop();
         late.hold(1).unwrap();
         drop((late, places));
@@ -295,7 +299,8 @@ mod tests {
         for _ in 0..3 {
             shares.look_up(address("2001:db8::1")).unwrap();
         }
-        assert_eq!(shares.look_up(address("2001:db8::ffff")).unwrap_err().status(), 429);
+        let refused = shares.look_up(address("2001:db8::ffff")).unwrap_err();
+        assert_eq!(refused.name(), "address_look_ups");
         shares.look_up(address("2001:db8:0:1::1")).unwrap();
         shares.look_up(address("192.0.2.1")).unwrap();
     }

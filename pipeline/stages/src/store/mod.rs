@@ -92,6 +92,13 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What is wrong, as a label.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable { .. } => "unavailable",
+            Self::Broken { .. } => "broken",
+        }
+    }
     fn unavailable(doing: &'static str) -> impl FnOnce(anyhow::Error) -> Self {
         move |source| Self::Unavailable { doing, source }
     }

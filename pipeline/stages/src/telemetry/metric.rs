@@ -98,6 +98,11 @@ pub const LABELS: &[(&str, &str)] = &[
     ("group", "a consumer group: `deliver`, `deliver-retry`"),
     ("kind", "a word of the metric's own closed set"),
     ("lane", "a lane of a unify process: `<instance>.<lane>`"),
+    (
+        "limit",
+        "what a caller of the API has or asks too much of: `requests`, `made`, `accounts`, `webhooks`, `key_look_ups`",
+    ),
+    ("listener", "one of a process's listeners: `ingest`, `control`, `telemetry`"),
     ("method", "a method that the API's routes have"),
     ("mode", "how an event came: `native`, `synthetic`, `control`"),
     ("note", "why unify was silent, of a closed set"),

@@ -141,6 +141,7 @@ pub async fn serve(
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("telemetry.listen: {} can't be listened on", config.listen))?;
-    listen::serve(listener, router, Limits { connections: 64, ..Limits::default() }, shutdown).await;
+    let limits = Limits { listener: "telemetry", connections: 64, ..Limits::default() };
+    listen::serve(listener, router, limits, shutdown).await;
     Ok(())
 }
