@@ -20,7 +20,7 @@ pub trait ApiStore: Send + Sync {
         until: Timestamp,
     ) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Puts `doc` in the place of what is kept.
+    /// Puts `doc` in the place of what is kept; where nothing is, nothing is put.
     async fn keep_answer(
         &self,
         project: &ProjectId,

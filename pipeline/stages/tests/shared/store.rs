@@ -1,5 +1,8 @@
 //! What both implementations of the stores promise.
 
+#[path = "api_store.rs"]
+mod api_store;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tributary_core::cells::{Cell, CellKey, CellValue, Want};
@@ -62,6 +65,7 @@ pub(crate) async fn all(stores: &Stores) {
     poll_states_are_set_by_version(&*stores.control).await;
     attempts_are_listed_latest_first_and_by_delivery(&*stores.control).await;
     a_line_s_parked_deliveries_are_held_until_they_are_let_go(&*stores.control).await;
+    api_store::all(stores).await;
 }
 
 async fn the_later_timestamp_wins_in_any_order(store: &dyn StateStore) {

@@ -23,14 +23,11 @@ impl ApiStore for EmbeddedStore {
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let _writing = self.writing();
         let place = answer_place(project, name);
-        if let Some(held) = self.control.get(&place).map_err(away)?
-            && let Some((micros, doc)) = held.split_first_chunk::<8>()
-            && Timestamp::from_micros(i64::from_be_bytes(*micros)) > now()
-        {
-            return Ok(Some(doc.to_vec()));
+        let kept = self.kept(&place)?;
+        if kept.is_none() {
+            self.control.insert(place, dated(until, doc)).map_err(away)?;
         }
-        self.control.insert(place, dated(until, doc)).map_err(away)?;
-        Ok(None)
+        Ok(kept)
     }
 
     async fn keep_answer(
@@ -40,10 +37,16 @@ impl ApiStore for EmbeddedStore {
         doc: &[u8],
         until: Timestamp,
     ) -> Result<(), StoreError> {
-        self.control.insert(answer_place(project, name), dated(until, doc)).map_err(away)
+        let _writing = self.writing();
+        let place = answer_place(project, name);
+        match self.kept(&place)? {
+            Some(_) => self.control.insert(place, dated(until, doc)).map_err(away),
+            None => Ok(()),
+        }
     }
 
     async fn drop_answer(&self, project: &ProjectId, name: &str) -> Result<(), StoreError> {
+        let _writing = self.writing();
         self.control.remove(answer_place(project, name)).map_err(away)
     }
 
@@ -81,6 +84,18 @@ impl ApiStore for EmbeddedStore {
     async fn webhook_of(&self, project: &ProjectId, delivery: &str) -> Result<Option<WebhookId>, StoreError> {
         let held = self.control.get(delivery_place(project, delivery)).map_err(away)?;
         Ok(held.and_then(|held| String::from_utf8_lossy(&held).parse().ok()))
+    }
+}
+
+impl EmbeddedStore {
+    /// The answer at a place, while its time lasts.
+    fn kept(&self, place: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let held = self.control.get(place).map_err(away)?;
+        let Some((until, doc)) = held.as_deref().and_then(|held| held.split_first_chunk::<8>()) else {
+            return Ok(None);
+        };
+        let lasts = Timestamp::from_micros(i64::from_be_bytes(*until)) > now();
+        Ok(lasts.then(|| doc.to_vec()))
     }
 }
 
