@@ -13,6 +13,7 @@ pub mod engine;
 pub mod example;
 mod expression;
 pub mod legacy;
+mod legacy_catalog;
 mod mapping;
 pub mod native;
 pub mod polling;

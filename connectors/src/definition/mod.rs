@@ -50,6 +50,8 @@ keys! {
         category: Category,
         /// Where its documentation is, and what was verified.
         docs: Option<Docs>,
+        /// Whether it takes the place of one that ships under its name.
+        replaces: bool = false,
         /// What linking an account asks for, in this order.
         setup: Named<setup::SetupField>,
         /// What a project registers at the provider.

@@ -62,6 +62,16 @@ impl Connector {
         &self.written.definition.name
     }
 
+    /// The name that people know.
+    pub fn title(&self) -> &str {
+        &self.written.definition.title
+    }
+
+    /// What it says, without comments and whatever the order of its keys.
+    pub fn canonical(&self) -> Vec<u8> {
+        self.written.tree.canonical()
+    }
+
     /// How often one may ask.
     pub fn limits(&self) -> &Limits {
         &self.limits
@@ -169,7 +179,9 @@ impl Connector {
         begun: Timestamp,
     ) -> Option<Listing> {
         let resource = Arc::clone(self.resource(resource)?);
-        let names = self.names(credentials).with(Name::With, resource.with());
+        let names = self.names(credentials);
+        let names =
+            names.with(Name::With, resource.with()).with(Name::Fields, resource.content.fields.clone());
         Some(Listing::new(Arc::clone(self), resource, scope, names, most, begun))
     }
 
@@ -303,7 +315,7 @@ impl Compiled {
             let at = |problem: Problem| problem.at(name).at("resources");
             let unified = unified(name).map_err(at)?;
             let compiled =
-                Resource::compile(unified, resource, definition, &everywhere, &helpers).map_err(at)?;
+                Resource::compile(unified, resource, written, &everywhere, &helpers).map_err(at)?;
             resources.insert(unified, Arc::new(compiled));
         }
         Ok(Self {

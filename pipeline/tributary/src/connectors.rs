@@ -24,7 +24,7 @@ pub(crate) enum Command {
 pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List => {
-            for connector in Catalog::built_in()?.iter() {
+            for connector in Catalog::built_in()?.olds() {
                 println!("{} ({})", connector.name(), connector.title());
                 for event in EventName::all() {
                     if let Some(mode) = connector.mode(event.resource, event.action) {

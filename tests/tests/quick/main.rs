@@ -27,7 +27,7 @@ fn bad_input_is_told_with_what_to_do() {
     file("broken/connector.yaml", "name: broken\ntitle: [\n");
     let broken = folder.path().join("broken").display().to_string();
     std::fs::create_dir(folder.path().join("misspelt")).unwrap();
-    let shipped = include_str!("../../../connectors/definitions/demo/connector.yaml");
+    let shipped = include_str!("../../../connectors/definitions/demo/legacy.yaml");
     file("misspelt/connector.yaml", &shipped.replace("work_email:", "work_mail:"));
     let misspelt = folder.path().join("misspelt").display().to_string();
     for (arguments, code, expected) in [

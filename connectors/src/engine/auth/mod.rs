@@ -317,7 +317,7 @@ mod tests {
             "language: 1\nname: acme\ntitle: Acme\ncategory: crm\nsetup: {setup}\n\
              app: {{ client_id: {{ label: Id }}, client_secret: {{ label: Secret, secret: true }} }}\nauth:\n{auth}\n\
              defaults: {{ base: https://acme.example }}\n\
-             resources:\n  crm_contacts: {{ list: {{ call: GET /c, records: . }}, id: .id, map: {{ name: .name }} }}\n"
+             resources:\n  crm_contacts: {{ list: {{ call: GET /c, records: . }}, id: .id, map: {{ first_name: .name }} }}\n"
         );
         Arc::new(Connector::read("acme.yaml", &text).unwrap_or_else(|error| panic!("{error}")))
     }

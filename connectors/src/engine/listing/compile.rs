@@ -1,11 +1,13 @@
 //! From a resource as written to its listing.
 
+use std::time::Duration;
+
 use tributary_schemas::resource::Resource as Unified;
 
 use super::{By, Changed, Each, Enrich, Feed, Get, Id, Level, Parents, Resource, Source, Tombstones};
 use crate::{
     definition::{
-        Definition, Problem,
+        Definition, Problem, Written as Whole,
         changed::Changed as WrittenChanged,
         gone::{AbsenceMeans, Gone as WrittenGone},
         over::{Each as WrittenEach, Over},
@@ -19,11 +21,14 @@ use crate::{
         jq::Helpers,
         names::{Name, Scope},
         page::Paging,
+        record::Content,
         request::Call,
         value::Value,
     },
 };
 
+/// How long after a native event a run is not to be trusted about its record, where nothing else is said.
+const SETTLE: Duration = Duration::from_secs(120);
 /// Levels of a listing at the most, those of its parents included.
 const LEVELS_MOST: usize = 6;
 
@@ -40,12 +45,13 @@ impl Resource {
     pub(crate) fn compile(
         name: Unified,
         written: &Written,
-        definition: &Definition,
-        scope: &Scope,
+        whole: &Whole,
+        everywhere: &Scope,
         helpers: &Helpers,
     ) -> Result<Self, Problem> {
+        let definition = &whole.definition;
         let compiler = Compiler { definition, helpers };
-        let mut scope = requests(scope);
+        let mut scope = requests(everywhere);
         let mut levels = Vec::new();
         compiler.levels(&written.over, written, &mut scope, &mut levels, name.name())?;
         let source = compiler.source(written.list.as_ref(), written.page.as_ref(), &scope, "list")?;
@@ -58,8 +64,12 @@ impl Resource {
             None => None,
         };
         let gone = written.gone.as_ref();
+        let named = levels.iter().fold(everywhere.clone(), |scope, level: &Level| scope.named(&level.name));
         Ok(Self {
             name,
+            content: Content::compile(name, written, whole, &named, helpers)?,
+            settle: written.settle.unwrap_or(SETTLE),
+            every: written.every,
             filter: compiler.optional(written.filter.as_ref(), &scope, "where")?,
             tombstone: gone
                 .map(|gone| compiler.tombstones(gone, &scope))
@@ -69,15 +79,18 @@ impl Resource {
             ignores_absence: gone.is_some_and(|gone| gone.absence == AbsenceMeans::Ignored),
             enrich: compiler.enrich(written, &scope)?,
             get: compiler.get(written, &scope)?,
-            with: Value::from_json(
-                &written.with.iter().map(|(key, value)| (key.to_owned(), value.clone())).collect(),
-            ),
+            with: constants(written),
             levels,
             source,
             id,
             changed,
         })
     }
+}
+
+/// `$with`.
+fn constants(written: &Written) -> Value {
+    Value::from_json(&written.with.iter().map(|(key, value)| (key.to_owned(), value.clone())).collect())
 }
 
 /// The names of a listing's requests.
@@ -171,7 +184,7 @@ impl Compiler<'_> {
                 WrittenEach::List(list) => {
                     let page = list_page(list, resource);
                     let source = self.source(Some(list), page, scope, "each").map_err(at)?;
-                    Each::List(Box::new(Parents { source, filter: None, gone: None }))
+                    Each::List(Box::new(Parents { source, filter: None, gone: None, with: None }))
                 }
                 WrittenEach::Resource(name) => {
                     let parent = self.definition.resources.get(name).ok_or_else(|| {
@@ -202,6 +215,7 @@ impl Compiler<'_> {
             source: self.source(list, parent.page.as_ref(), scope, "each")?,
             filter: self.optional(parent.filter.as_ref(), scope, "where")?,
             gone: self.optional(gone, scope, "gone")?,
+            with: Some(constants(parent)),
         })
     }
 

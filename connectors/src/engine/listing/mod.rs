@@ -10,11 +10,19 @@ mod tests;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tributary_schemas::{id::RemoteId, record_id, resource::Resource as Unified, time::Timestamp};
+use tributary_schemas::{
+    id::{ProjectionVersion, RemoteId},
+    record_id,
+    resource::Resource as Unified,
+    time::Timestamp,
+};
 
 pub use run::{Complete, Ended, Failure, FailureKind, Listing, Most, Next, Scope as RunScope};
 
-use super::{Trouble, expression::Expression, names::Names, page::Paging, request::Call, value::Value};
+use super::{
+    Trouble, expression::Expression, map::Mapping, names::Names, page::Paging, record::Content,
+    request::Call, value::Value,
+};
 use crate::definition::{
     changed::TimeSpelling,
     request::{Format, Missing},
@@ -35,6 +43,9 @@ pub struct Resource {
     get: Option<Get>,
     changed: Option<Changed>,
     with: Value,
+    pub(crate) content: Content,
+    settle: Duration,
+    every: Option<Duration>,
 }
 
 /// A listing: a request and its pages.
@@ -72,6 +83,8 @@ struct Parents {
     source: Source,
     filter: Option<Expression>,
     gone: Option<Expression>,
+    /// The constants of the resource that they are; of a listing that is written here, the child's.
+    with: Option<Value>,
 }
 
 /// A record's id, compiled.
@@ -250,6 +263,26 @@ impl Resource {
     /// Requests of a full run beside its pages: one for each parent, and for each record.
     pub fn multiplies(&self) -> (usize, usize) {
         (self.levels.len(), self.enrich.len())
+    }
+
+    /// What is made of a record.
+    pub fn mapping(&self) -> &Mapping {
+        &self.content.mapping
+    }
+
+    /// The digests of what makes the projection, where the project leaves out these fields besides.
+    pub fn projection(&self, ignored: &[String]) -> ProjectionVersion {
+        self.content.version(ignored)
+    }
+
+    /// How long after a native event a run is not to be trusted about its record.
+    pub fn settle(&self) -> Duration {
+        self.settle
+    }
+
+    /// How often it is looked at, where the definition says so.
+    pub fn every(&self) -> Option<Duration> {
+        self.every
     }
 
     /// The name of the key field in `record_id`.

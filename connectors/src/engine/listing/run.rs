@@ -142,8 +142,9 @@ pub struct Listing {
     frames: Vec<Frame>,
     pending: Option<Pending>,
     tries: u32,
+    limited: u32,
     wait: Option<Duration>,
-    queue: VecDeque<Waiting>,
+    queue: VecDeque<Queued>,
     found: Vec<Found>,
     ended: Option<Ended>,
     state: State,
@@ -194,6 +195,12 @@ enum Pending {
     Enrich(usize),
 }
 
+/// What a page told, in its order: of the same id the later counts, within a page too.
+enum Queued {
+    Record(Waiting),
+    Gone(Found),
+}
+
 /// A record on its way.
 struct Waiting {
     id: tributary_schemas::id::RemoteId,
@@ -231,6 +238,7 @@ impl Listing {
             refusals: 0,
             pending: None,
             tries: 0,
+            limited: 0,
             wait: None,
             queue: VecDeque::new(),
             found: Vec::new(),
@@ -373,7 +381,16 @@ impl Listing {
 
     /// Goes on with the records of the last page: each is fetched and enriched before the next.
     fn next_of_queue(&mut self) -> Option<Pending> {
-        while let Some(front) = self.queue.front_mut() {
+        loop {
+            let front = match self.queue.front_mut()? {
+                Queued::Record(waiting) => waiting,
+                Queued::Gone(_) => {
+                    if let Some(Queued::Gone(found)) = self.queue.pop_front() {
+                        self.found.push(found);
+                    }
+                    continue;
+                }
+            };
             if !front.fetched {
                 return Some(Pending::Fetch);
             }
@@ -387,13 +404,27 @@ impl Listing {
                 }
                 front.enriched += 1;
             }
-            if let Some(done) = self.queue.pop_front() {
+            if let Some(Queued::Record(done)) = self.queue.pop_front() {
                 let what = What::Record(done.record, Parentage(done.names));
                 self.state.records += 1;
                 self.found.push(Found { remote_id: done.id, what });
             }
         }
-        None
+    }
+
+    /// The record under way.
+    fn under_way(&self) -> Option<&Waiting> {
+        match self.queue.front()? {
+            Queued::Record(waiting) => Some(waiting),
+            Queued::Gone(_) => None,
+        }
+    }
+
+    fn under_way_mut(&mut self) -> Option<&mut Waiting> {
+        match self.queue.front_mut()? {
+            Queued::Record(waiting) => Some(waiting),
+            Queued::Gone(_) => None,
+        }
     }
 
     fn call<'s>(&'s self, pending: Pending) -> Option<(&'s Call, Names, Value)> {
@@ -412,14 +443,18 @@ impl Listing {
                 Some((call, self.base.clone(), Value::null()))
             }
             Pending::Feed => source(&self.resource.feed.as_ref()?.source),
-            Pending::Level(at) => source(&self.parents(at)?.source),
+            Pending::Level(at) => {
+                let parents = self.parents(at)?;
+                let (call, names, dot) = source(&parents.source)?;
+                Some((call, parents.names(names), dot))
+            }
             Pending::Page => source(self.source()),
             Pending::Fetch => {
-                let front = self.queue.front()?;
+                let front = self.under_way()?;
                 Some((&self.resource.get.as_ref()?.call, front.names.clone(), front.record.clone()))
             }
             Pending::Enrich(at) => {
-                let front = self.queue.front()?;
+                let front = self.under_way()?;
                 Some((&self.resource.enrich.get(at)?.call, front.names.clone(), front.record.clone()))
             }
         }
@@ -556,7 +591,7 @@ impl Listing {
         match body {
             Ok(body) => {
                 self.refusals = 0;
-                self.tries = 0;
+                (self.tries, self.limited) = (0, 0);
                 self.pending = None;
                 self.read(pending, answer, body, &names_of(answer, &names));
             }
@@ -588,7 +623,7 @@ impl Listing {
             Pending::Fetch => {
                 let record = self.resource.get.as_ref().and_then(|get| get.record.as_ref());
                 let read = record.map_or(Ok(body.clone()), |record| record.one(&body, names));
-                match (read, self.queue.front_mut()) {
+                match (read, self.under_way_mut()) {
                     (Ok(record), Some(front)) if !record.is_null() => {
                         front.record = record;
                         front.fetched = true;
@@ -609,9 +644,9 @@ impl Listing {
     }
 
     fn enriched(&mut self, got: Result<Value, Trouble>) {
-        let Some(front) = self.queue.front_mut() else { return };
-        let into =
-            self.resource.enrich.get(front.enriched).map(|enrich| enrich.into.clone()).unwrap_or_default();
+        let Some(at) = self.under_way().map(|front| front.enriched) else { return };
+        let into = self.resource.enrich.get(at).map(|enrich| enrich.into.clone()).unwrap_or_default();
+        let Some(front) = self.under_way_mut() else { return };
         match got.and_then(|got| front.record.with(&into, &got)) {
             Ok(record) => {
                 front.record = record;
@@ -623,7 +658,7 @@ impl Listing {
 
     /// The record under way exists, but can't be read whole.
     fn unread(&mut self, trouble: Trouble) {
-        if let Some(front) = self.queue.pop_front() {
+        if let Some(Queued::Record(front)) = self.queue.pop_front() {
             self.state.unread += 1;
             self.state.records += 1;
             self.found.push(Found { remote_id: front.id, what: What::Unread(trouble) });
@@ -782,7 +817,7 @@ impl Listing {
                 Ok(None) => {}
                 Ok(Some(Some(tombstone))) => {
                     fresh |= self.is_new(&tombstone);
-                    self.found.push(tombstone);
+                    self.queue.push_back(Queued::Gone(tombstone));
                     continue;
                 }
                 Ok(Some(None)) => {
@@ -831,7 +866,8 @@ impl Listing {
                 }
             }
             let record = if fetch { asked_for(&id, &resource.id) } else { record };
-            self.queue.push_back(Waiting { id, record, names: names.clone(), fetched: !fetch, enriched: 0 });
+            let waiting = Waiting { id, record, names: names.clone(), fetched: !fetch, enriched: 0 };
+            self.queue.push_back(Queued::Record(waiting));
         }
         fresh
     }
@@ -860,6 +896,7 @@ impl Listing {
         else {
             return false;
         };
+        let names = parents.names(names);
         let mut fresh = false;
         for item in items {
             fresh |= self.state.ids.insert(xxh3_64(item.json().as_bytes()));
@@ -934,10 +971,14 @@ impl Listing {
         let means = self.sharpened(pending, &refusal);
         let words = self.words(pending, &refusal);
         match means {
-            Means::Limited => self.wait = Some(refusal.wait.unwrap_or_else(|| self.backoff())),
+            // However often: how long a run may wait is its driver's to say.
+            Means::Limited => {
+                self.limited = self.limited.saturating_add(1);
+                self.wait = Some(refusal.wait.unwrap_or_else(|| backoff(self.limited)));
+            }
             Means::Transient if self.tries + 1 < TRIES => {
                 self.tries += 1;
-                self.wait = Some(refusal.wait.unwrap_or_else(|| self.backoff()));
+                self.wait = Some(refusal.wait.unwrap_or_else(|| backoff(self.tries)));
             }
             Means::Transient => self.end(FailureKind::Unreachable, words, refusal.wait),
             Means::Refresh | Means::Unauthorized => {
@@ -964,10 +1005,6 @@ impl Listing {
             return Means::Expired;
         }
         refusal.means
-    }
-
-    fn backoff(&self) -> Duration {
-        Duration::from_millis(500) * 2_u32.pow(self.tries.min(6))
     }
 
     fn words(&self, pending: Pending, refusal: &Refusal) -> String {
@@ -1109,6 +1146,16 @@ impl Frame {
     }
 }
 
+impl Parents {
+    /// What names mean in a listing of parents: their constants are their own.
+    fn names(&self, names: Names) -> Names {
+        match &self.with {
+            Some(with) => names.with(Name::With, with.clone()),
+            None => names,
+        }
+    }
+}
+
 impl Source {
     fn form(&self) -> (Format, bool) {
         (self.format, self.gzip)
@@ -1131,6 +1178,11 @@ fn gone(
     let id = tombstone.id.as_ref().unwrap_or(id);
     let at = tombstone.at.as_ref().and_then(|at| moment(&at.one(item, names).ok()?));
     Ok(Some(id.of(item, names)?.map(|remote_id| Found { remote_id, what: What::Gone(at) })))
+}
+
+/// The wait before a request is tried again.
+fn backoff(tries: u32) -> Duration {
+    Duration::from_millis(500) * 2_u32.pow(tries.min(6))
 }
 
 /// An item that is an id, or holds it where records do.

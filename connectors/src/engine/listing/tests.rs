@@ -21,7 +21,7 @@ fn connector(resources: &str) -> Arc<Connector> {
     let text = format!(
         "language: 1\nname: acme\ntitle: Acme\ncategory: crm\n\
          setup: {{ key: {{ label: Key, secret: true, optional: true }} }}\n\
-         defaults: {{ base: https://acme.example, id: .id, map: {{ name: .name }} }}\n{resources}"
+         defaults: {{ base: https://acme.example, id: .id, map: {{ created_at: .name }} }}\n{resources}"
     );
     Arc::new(Connector::read("acme.yaml", &text).unwrap_or_else(|error| panic!("{error}")))
 }
@@ -403,4 +403,25 @@ proptest! {
             prop_assert_eq!(played.found, expected);
         }
     }
+}
+
+#[test]
+fn a_parents_listing_has_its_own_constants_and_fields_are_what_is_read() {
+    let acme = connector(
+        "resources:\n  crm_accounts:\n    with: { kind: companies }\n    list: { call: \"GET /{$with.kind}\", records: . }\n    page: none\n\
+         \x20 crm_contacts:\n    with: { kind: people }\n    over: [{ each: crm_accounts, as: company, stable: they never move }]\n\
+         \x20   list: { call: \"GET /{$company.id}/{$with.kind}\", query: { show: { join: $fields } }, records: . }\n    page: none\n\
+         \x20   fields: { at: .p, also: [z] }\n    where: .p.live\n    map: { first_name: .p.first, last_name: .p.last, company_name: .other }\n",
+    );
+    let played = play(
+        &acme,
+        "crm_contacts",
+        Scope::Full,
+        &[
+            ("/companies", 200, json!([{"id": 1}])),
+            ("/1/people?show=first%2Clast%2Clive%2Cz", 200, json!([{"id": 7, "p": {"live": true}}])),
+        ],
+    );
+    assert_eq!(played.found, ["7"]);
+    assert!(complete(&played).doubts.is_empty());
 }

@@ -93,8 +93,8 @@ async fn create(call: Call<(), (), Given<New>>) -> Result<Made<AccountShown>, Ht
 }
 
 fn connector<'a>(app: &'a App, provider: &Slug) -> Result<&'a Connector, HttpError> {
-    app.catalog.get(provider.as_str()).ok_or_else(|| {
-        let known: Vec<String> = app.catalog.iter().map(|it| it.name().to_owned()).collect();
+    app.catalog.old(provider.as_str()).ok_or_else(|| {
+        let known: Vec<String> = app.catalog.olds().map(|it| it.name().to_owned()).collect();
         HttpError::unprocessable(format!(
             "provider: no such connector: {}",
             advice(provider.as_str(), &known)
@@ -243,7 +243,7 @@ async fn change(call: Call<Id, (), Given<Changes>>) -> Result<Shown<AccountShown
 /// Credentials that stay the same are not sealed anew: that would be a change.
 fn set_up(app: &App, account: &mut Account, given: &setup::Given) -> Result<(), HttpError> {
     let connector =
-        app.catalog.get(account.provider.as_str()).ok_or_else(|| anyhow::anyhow!("a connector is gone"))?;
+        app.catalog.old(account.provider.as_str()).ok_or_else(|| anyhow::anyhow!("a connector is gone"))?;
     let context = Field::Credentials.of(&account.id);
     let held = app.keys.open(&context, &account.credentials)?;
     let secret: setup::Fields = serde_json::from_slice(held.expose()).map_err(anyhow::Error::from)?;
@@ -270,7 +270,7 @@ async fn unlink(call: Call<Id>) -> Result<Done, HttpError> {
 
 fn shown(app: &App, account: Account) -> AccountShown {
     AccountShown {
-        provider_name: app.catalog.get(account.provider.as_str()).map(|it| it.title().to_owned()),
+        provider_name: app.catalog.old(account.provider.as_str()).map(|it| it.title().to_owned()),
         id: account.id.to_string(),
         project_id: account.project.to_string(),
         provider: account.provider.to_string(),

@@ -52,12 +52,12 @@ struct FieldShown {
 }
 
 async fn list(call: Call) -> Result<Shown<Listed<ConnectorShown>>, HttpError> {
-    Ok(Shown(Listed { data: call.app.catalog.iter().map(shown).collect(), next: None }))
+    Ok(Shown(Listed { data: call.app.catalog.olds().map(shown).collect(), next: None }))
 }
 
 async fn show(call: Call<Id>) -> Result<Shown<ConnectorShown>, HttpError> {
     let Id(provider) = &call.path;
-    let found = call.app.catalog.get(provider).map(shown);
+    let found = call.app.catalog.old(provider).map(shown);
     found.map(Shown).ok_or_else(|| HttpError::not_found("no such connector: see /connectors"))
 }
 

@@ -93,7 +93,7 @@ fn listens<'a>(
     app: &'a App,
     account: &Account,
 ) -> Result<&'a tributary_connectors::native::Native, HttpError> {
-    let native = app.catalog.get(account.provider.as_str()).and_then(Connector::native);
+    let native = app.catalog.old(account.provider.as_str()).and_then(Connector::native);
     native.ok_or_else(|| HttpError::not_found("this provider has no webhooks: it is polled"))
 }
 

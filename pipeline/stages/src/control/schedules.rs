@@ -45,7 +45,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 fn connector<'a>(app: &'a App, account: &Account) -> Result<&'a Connector, HttpError> {
-    Ok(app.catalog.get(account.provider.as_str()).ok_or_else(|| anyhow::anyhow!("a connector is gone"))?)
+    Ok(app.catalog.old(account.provider.as_str()).ok_or_else(|| anyhow::anyhow!("a connector is gone"))?)
 }
 
 fn resource(connector: &Connector, name: &str) -> Result<Resource, HttpError> {
@@ -276,8 +276,8 @@ async fn put_defaults(call: Call<(), (), Given<Defaults>>) -> Result<Shown<Defau
 }
 
 fn taken(app: &App, default: &Default) -> Result<ScheduleDefault, HttpError> {
-    let connector = app.catalog.get(default.provider.as_str()).ok_or_else(|| {
-        let known: Vec<String> = app.catalog.iter().map(|it| it.name().to_owned()).collect();
+    let connector = app.catalog.old(default.provider.as_str()).ok_or_else(|| {
+        let known: Vec<String> = app.catalog.olds().map(|it| it.name().to_owned()).collect();
         let advice = advice(default.provider.as_str(), &known);
         HttpError::unprocessable(format!("provider: no such connector: {advice}"))
     })?;

@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn a_set_up_is_whole_and_each_field_as_expected() {
         let catalog = Catalog::built_in().unwrap();
-        let tryton = catalog.get("tryton").unwrap();
+        let tryton = catalog.old("tryton").unwrap();
         let whole =
             [("base_url", " https://a.example// "), ("database", "d"), ("login", "l"), ("password", "p")];
         let setup = Setup::new(tryton, &given(&whole)).unwrap();
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn who_changes_where_requests_lead_gives_the_secrets_again() {
         let catalog = Catalog::built_in().unwrap();
-        let tryton = catalog.get("tryton").unwrap();
+        let tryton = catalog.old("tryton").unwrap();
         let whole = [("base_url", "https://a.example"), ("database", "d"), ("login", "l"), ("password", "p")];
         let setup = Setup::new(tryton, &given(&whole)).unwrap();
         for (change, refused) in [

@@ -69,7 +69,7 @@ async fn receive(
 ) -> Response {
     let begun = std::time::Instant::now();
     // A label only for what exists: anything can be asked for.
-    let known = receiver.catalog.get(&provider).map_or("unknown", |connector| connector.name()).to_owned();
+    let known = receiver.catalog.old(&provider).map_or("unknown", |connector| connector.name()).to_owned();
     let (outcome, response) = match receiver.take(&provider, &token, &uri, peer.ip(), request).await {
         Ok(taken) => (taken.outcome, taken.status.into_response()),
         Err(refusal) => (refusal.name(), refusal.into_response()),
@@ -94,7 +94,7 @@ impl Receiver {
         request: Request,
     ) -> Result<Taken, Refusal> {
         let unknown = || Refusal::UnknownUrl;
-        let connector = self.catalog.get(provider).ok_or_else(unknown)?;
+        let connector = self.catalog.old(provider).ok_or_else(unknown)?;
         let native = connector.native().ok_or_else(unknown)?;
         let address = client::address(peer, request.headers(), &self.proxies);
         let account = self.account(token, address).await?.ok_or_else(unknown)?;

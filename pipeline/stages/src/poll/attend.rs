@@ -90,7 +90,7 @@ impl Runner {
 
     /// The resources of an account that can be polled.
     pub(super) fn resources(&self, account: &Account) -> Vec<Resource> {
-        let connector = self.catalog.get(account.provider.as_str());
+        let connector = self.catalog.old(account.provider.as_str());
         connector.map(|it| it.polled_resources().map(|(resource, _)| resource).collect()).unwrap_or_default()
     }
 
@@ -126,7 +126,7 @@ impl Runner {
         // The account as it is now: its credentials may be newer than what we were told.
         let account: Option<Account> = self.writer.get(project, id.as_str()).await?;
         let Some(account) = account else { return Ok(Attended::Never) };
-        let Some(connector) = self.catalog.get(account.provider.as_str()) else { return Ok(Attended::Never) };
+        let Some(connector) = self.catalog.old(account.provider.as_str()) else { return Ok(Attended::Never) };
         let Some(polled) = connector.polled(resource) else { return Ok(Attended::Never) };
         let (interest, cadence, ignored, id_prefix) = self.wishes(&account, connector, polled, resource);
         let (mut state, mut version) = self.state(id, resource).await?;

@@ -59,7 +59,7 @@ fn map(catalog: &Catalog, request: NativeRequest) -> Result<NativeInput, Dead> {
     let unmappable = |detail: String| Dead { reason: "unmappable", detail };
     let provider = request.source.provider.as_str();
     let native = catalog
-        .get(provider)
+        .old(provider)
         .and_then(|connector| connector.native())
         .ok_or_else(|| unmappable(format!("no connector `{provider}` with native events")))?;
     let events =
