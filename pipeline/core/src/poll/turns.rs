@@ -79,8 +79,13 @@ impl Turns {
         self.running
     }
 
+    /// How many slots wait for a worker; those of suspended projects wait for something else.
     pub(super) fn queued(&self) -> usize {
-        self.queued
+        let slots = |work: &Work| -> usize {
+            work.hosts.iter().flat_map(|queue| &queue.accounts).map(|(_, slots)| slots.len()).sum()
+        };
+        let suspended: usize = self.projects.values().filter(|work| work.suspended).map(slots).sum();
+        self.queued - suspended
     }
 
     pub(super) fn suspend(&mut self, project: &ProjectId) {

@@ -107,7 +107,7 @@ impl Receiver {
         if request.headers().contains_key("x-tributary-event-id") {
             return Err(Refusal::OwnDelivery);
         }
-        if self.projects.read().project(&account.project).is_some_and(|it| it.suspended_at.is_some()) {
+        if self.projects.read().is_suspended(&account.project) {
             return Err(Refusal::Suspended);
         }
         let declared = body::declared(request.headers());

@@ -98,6 +98,11 @@ impl Interests {
         self.projects.get(id)?.project.as_ref()
     }
 
+    /// Whether the operator has suspended a project.
+    pub fn is_suspended(&self, id: &ProjectId) -> bool {
+        self.project(id).is_some_and(|project| project.suspended_at.is_some())
+    }
+
     /// Whether anybody wants to hear of an account's resource by polling.
     pub fn of(&self, account: &AccountId, facts: &Facts, resource: Resource) -> Interest {
         let Some(wishes) = self.projects.get(&facts.project) else { return Interest::Unwanted };

@@ -78,6 +78,8 @@ impl Shell {
         let (tell, mut noted) = mpsc::channel(TRIGGERS);
         let noting = tokio::spawn(triggers::note(self.runner.clone(), to_note, tell));
         let mut told = tokio::time::interval(TOLD_EVERY);
+        // Who is suspended is known before the first account is.
+        self.wishes_changed();
         loop {
             self.act();
             let wakes =
@@ -214,11 +216,15 @@ impl Shell {
         self.wake(Wake::Account(id, facts, resources));
     }
 
-    /// Looks, in memory, at the slots of the projects that changed, and at no others.
+    /// Looks, in memory, at the slots of the projects that changed, and at no others; and whether they are suspended.
     fn wishes_changed(&mut self) {
         let view = self.interests.read();
         let mut wakes = Vec::new();
         for (project, touched) in view.touched() {
+            wakes.push(match view.is_suspended(&project) {
+                true => Wake::Suspended(project.clone()),
+                false => Wake::Resumed(project.clone()),
+            });
             for (account, facts) in self.scheduler.of_project(&project) {
                 for resource in self.scheduler.resources(account) {
                     let slot = Slot { account: account.clone(), resource };

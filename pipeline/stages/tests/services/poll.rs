@@ -3,8 +3,11 @@
 use std::{
     collections::BTreeMap,
     ops::ControlFlow,
-    sync::{Arc, Mutex},
-    time::Instant,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -46,6 +49,7 @@ struct Provider {
     employees: Arc<Mutex<BTreeMap<u64, String>>>,
     broken_after: Arc<Mutex<Option<u64>>>,
     refused: Arc<Mutex<bool>>,
+    asked: Arc<AtomicU64>,
 }
 
 impl Provider {
@@ -57,6 +61,19 @@ impl Provider {
         url
     }
 
+    /// Until nobody has asked for three intervals.
+    async fn quiet(&self) {
+        let begun = Instant::now();
+        loop {
+            let before = self.asked.load(Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            if self.asked.load(Ordering::Relaxed) == before {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it is asked on and on");
+        }
+    }
+
     fn employ(&self, ids: impl IntoIterator<Item = u64>, name: &str) {
         self.employees.lock().unwrap().extend(ids.into_iter().map(|id| (id, name.to_owned())));
     }
@@ -66,6 +83,7 @@ async fn list(
     State(provider): State<Provider>,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Result<Json<Value>, StatusCode> {
+    provider.asked.fetch_add(1, Ordering::Relaxed);
     if *provider.refused.lock().unwrap() {
         return Err(StatusCode::UNAUTHORIZED);
     }
@@ -161,6 +179,14 @@ impl World {
             }
             assert!(begun.elapsed() < 3 * PATIENCE, "{what}: {:?}", self.state(account).await);
         }
+    }
+
+    async fn suspended_at(&self, at: Option<Timestamp>) {
+        let apply = |project: &mut Project| {
+            project.suspended_at = at;
+            Ok::<_, tributary_stages::entity::WriteError>(())
+        };
+        self.writer.update(&self.project.id, self.project.id.as_str(), apply).await.unwrap();
     }
 
     /// A person confirms that what is absent is gone.
@@ -340,6 +366,60 @@ async fn an_account_grows_past_the_mark_and_loses_its_last_record_without_a_wron
     world.until(&account, "an empty listing is doubted", emptied).await;
     world.release(&account).await;
     assert_eq!(events.event().await.event.to_string(), "hris_employees.deleted");
+    poll.stop().await;
+    unify.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_while_a_project_is_suspended_is_told_once_when_it_is_resumed() {
+    let mut world = World::new("suspended").await;
+    world.provider.employ(1..=3, "Jane");
+    world.wish().await;
+    let (poll, unify) = (world.poll(), world.deployment.unify(0));
+    let mut events = world.deployment.unified(Resource::HrisEmployees);
+    let account = world.link().await;
+    world.until(&account, "the baseline lands", |state| state.full.is_some()).await;
+
+    world.suspended_at(Some(Timestamp::from_micros(1))).await;
+    world.provider.quiet().await;
+    world.provider.employ([4], "Jane");
+    world.provider.employ([2], "Jill");
+    world.provider.employees.lock().unwrap().remove(&3);
+    // A neighbour of the same process is polled as before.
+    let ours = (std::mem::take(&mut world.provider), world.project.clone());
+    world.project =
+        create_project(&world.writer, &*world.deployment.stores.control, "Theirs").await.unwrap().project;
+    world.provider.employ([10], "Joan");
+    world.wish().await;
+    let theirs = world.link().await;
+    world.until(&theirs, "the neighbour's baseline lands", |state| state.full.is_some()).await;
+    world.provider.employ([11], "Joan");
+    let told = events.event().await;
+    assert_eq!((told.account, told.event.to_string()), (theirs, "hris_employees.created".into()));
+
+    // A process that starts meanwhile knows it too.
+    poll.stop().await;
+    (world.provider, world.project) = ours;
+    let asked = world.provider.asked.load(Ordering::Relaxed);
+    let poll = world.poll();
+    world.provider.quiet().await;
+    assert_eq!(world.provider.asked.load(Ordering::Relaxed), asked, "nothing is asked while it is suspended");
+
+    world.suspended_at(None).await;
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let event = events.event().await;
+        assert_eq!(event.account, account);
+        told.push(event.event.to_string());
+    }
+    told.sort();
+    assert_eq!(told, ["hris_employees.created", "hris_employees.deleted", "hris_employees.updated"]);
+    world.provider.employ([5], "Jane");
+    let next = events.event().await;
+    assert!(
+        format!("{:?}", next.subject).contains('5') && next.event.to_string().ends_with("created"),
+        "{next:?}"
+    );
     poll.stop().await;
     unify.stop().await;
 }

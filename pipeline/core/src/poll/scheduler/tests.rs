@@ -362,3 +362,32 @@ fn a_restart_makes_no_herd() {
         assert!(counts.due + counts.running <= most, "{counts:?} after {now} ms");
     }
 }
+
+#[test]
+fn a_suspended_project_begins_nothing_is_not_counted_as_late_and_goes_on_when_resumed() {
+    let mut scheduler = Scheduler::new(LIMITS, HELD);
+    let facts = |number: u8| Facts {
+        project: project(number),
+        provider: "p".parse().unwrap(),
+        origin_owner_id: None,
+        host: format!("h{number}").into(),
+        partition: 0,
+    };
+    // Suspended before any of its accounts is known, as after a restart.
+    scheduler.wake(Wake::Suspended(project(0)), Uptime(0));
+    for number in 0..2 {
+        let wanted = vec![(Resource::HrisEmployees, Interest::Wanted)];
+        let id = format!("a{number}").parse().unwrap();
+        scheduler.wake(Wake::Account(id, facts(number), wanted), Uptime(0));
+    }
+    let late = Uptime(10_000);
+    let Some(Action::Start(slot, ticket)) = scheduler.next(late) else { panic!("the other begins") };
+    assert_eq!(slot.account.as_str(), "a1");
+    assert_eq!(scheduler.next(late), None);
+    assert_eq!(scheduler.count().due, 0, "it does not wait for a worker");
+    scheduler.wake(Wake::Ended(ticket, None), late);
+    scheduler.wake(Wake::Resumed(project(0)), late);
+    assert_eq!(scheduler.count().due, 1);
+    let Some(Action::Start(slot, _)) = scheduler.next(late) else { panic!("it goes on") };
+    assert_eq!(slot.account.as_str(), "a0");
+}

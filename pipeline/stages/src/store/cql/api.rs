@@ -54,6 +54,9 @@ impl Statements {
     }
 }
 
+/// How often an answer that has just gone is begun again.
+const TRIES: usize = 3;
+
 fn seconds(until: Timestamp) -> CqlValue {
     CqlValue::Int(i32::try_from(until.since(now()).as_secs().max(1)).unwrap_or(i32::MAX))
 }
@@ -68,18 +71,22 @@ impl ApiStore for CqlStore {
         until: Timestamp,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         const DOING: &str = "reading an answer";
-        let values = vec![text(project), text(name), CqlValue::Blob(doc.to_vec()), seconds(until)];
-        if self.compare_and_set(&self.api.begin_answer, values).await? == Cas::Done {
-            return Ok(None);
+        for _ in 0..TRIES {
+            let values = vec![text(project), text(name), CqlValue::Blob(doc.to_vec()), seconds(until)];
+            if self.compare_and_set(&self.api.begin_answer, values).await? == Cas::Done {
+                return Ok(None);
+            }
+            let rows = self.rows(DOING, &self.api.answer, vec![text(project), text(name)]).await?;
+            let row = rows
+                .maybe_first_row::<(Option<Vec<u8>>,)>()
+                .context("a row")
+                .map_err(StoreError::broken(DOING))?;
+            // One that has gone between the two is free now.
+            if let Some((Some(kept),)) = row {
+                return Ok(Some(kept));
+            }
         }
-        let rows = self.rows(DOING, &self.api.answer, vec![text(project), text(name)]).await?;
-        let row = rows
-            .maybe_first_row::<(Option<Vec<u8>>,)>()
-            .context("a row")
-            .map_err(StoreError::broken(DOING))?;
-        // It has gone in this moment: who asks once more finds it free.
-        let gone = || StoreError::unavailable(DOING)(anyhow::anyhow!("an answer that has just gone"));
-        row.and_then(|(doc,)| doc).map(Some).ok_or_else(gone)
+        Err(StoreError::unavailable(DOING)(anyhow::anyhow!("answers that come and go")))
     }
 
     async fn keep_answer(
