@@ -1,9 +1,10 @@
 //! What the black-box tests share: a deployment of their own made of the real binary, the clients of other people,
-//! Tryton, a clock that can be set, and the unify processes of the faults and benchmarks. Nothing of Tributary's code is used here.
+//! Tryton, a clock that can be set, what operators touch, and the unify processes of the faults and benchmarks. Nothing of Tributary's code is used here.
 
 pub mod client;
 pub mod clock;
 pub mod deployment;
+pub mod operations;
 pub mod tryton;
 pub mod unify;
 

@@ -1,6 +1,8 @@
 //! The command line and the sandbox: no services are needed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod operations;
+
 use std::process::Command;
 
 use tributary_tests::binary;

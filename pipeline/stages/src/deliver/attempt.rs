@@ -156,9 +156,10 @@ impl Attempter {
             Verdict::Retry { .. } => AttemptOutcome::Failed,
             Verdict::GiveUp | Verdict::Gone => AttemptOutcome::GivenUp,
         };
-        if verdict == Verdict::Delivered {
+        if verdict == Verdict::Delivered && delivery.attempt == 1 {
             let latency = begun.0.since(delivery.event.detected_at).as_secs_f64();
-            ::metrics::histogram!(metrics::LATENCY_SECONDS).record(latency);
+            let mode = delivery.event.mode.name();
+            ::metrics::histogram!(metrics::LATENCY_SECONDS, "mode" => mode).record(latency);
         }
         self.judge(webhook, bulkhead, verdict).await?;
         match verdict {

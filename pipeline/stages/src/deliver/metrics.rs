@@ -7,8 +7,9 @@ declare! {
     counter ATTEMPTS = "tributary_deliver_attempts_total" [outcome, status];
     /// How long attempts took.
     histogram ATTEMPT_SECONDS = "tributary_deliver_attempt_seconds";
-    /// From an event's detection to its first successful attempt.
-    histogram LATENCY_SECONDS = "tributary_deliver_latency_seconds";
+    /// From an event's decision to its delivery at the first attempt: what a webhook that is well waits for us. What comes
+    /// only at a later attempt waited for its subscriber, and is not counted.
+    histogram LATENCY_SECONDS = "tributary_deliver_latency_seconds" [mode];
     /// Deliveries put off without an attempt: `queue_full`, `breaker`, `held`.
     counter PARKED = "tributary_deliver_parked_total" [reason];
     /// Events that could not be read.

@@ -104,7 +104,7 @@ pub const LABELS: &[(&str, &str)] = &[
     ),
     ("listener", "one of a process's listeners: `ingest`, `control`, `telemetry`"),
     ("method", "a method that the API's routes have"),
-    ("mode", "how an event came: `native`, `synthetic`, `control`"),
+    ("mode", "how an event came: `native_automatic`, `native_manual`, `synthetic`"),
     ("note", "why unify was silent, of a closed set"),
     ("outcome", "how it ended, of the metric's own closed set"),
     ("phase", "a phase of a batch: `read`, `decide`, `commit`, `apply`"),

@@ -1,0 +1,89 @@
+//! What operators touch hangs together: rules and dashboards ask for what is measured, by labels that it has; each alert
+//! says how grave it is, has a heading in the runbook, and a test in which it fires and one in which it does not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tributary_tests::operations::{self, Rule};
+
+/// What Prometheus puts on every series.
+const OUTER: [&str; 2] = ["instance", "job"];
+
+#[test]
+fn rules_and_dashboards_ask_for_what_is_measured() {
+    let metrics = operations::metrics().unwrap();
+    assert!(metrics.len() > 50, "{}", metrics.len());
+    let rules = operations::rules().unwrap();
+    let recorded: BTreeSet<&str> =
+        rules.iter().filter(|rule| !rule.alert).map(|rule| rule.name.as_str()).collect();
+    let asked = rules.iter().map(|rule| (rule.file.clone(), rule.expr.clone()));
+    for (file, expr) in asked.chain(operations::queries().unwrap()) {
+        for (name, labels) in operations::series(&expr) {
+            if name.contains(':') {
+                assert!(recorded.contains(name.as_str()), "{file}: {name} is not recorded");
+                continue;
+            }
+            let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| {
+                let base = name.strip_suffix(end)?;
+                metrics.get(base).filter(|metric| metric.kind == "histogram")
+            });
+            let metric = base.or_else(|| metrics.get(&name).filter(|metric| metric.kind != "histogram"));
+            let metric = metric.unwrap_or_else(|| panic!("{file}: nothing measures {name}"));
+            for label in labels {
+                let bucket = label == "le" && base.is_some();
+                assert!(
+                    bucket || OUTER.contains(&label.as_str()) || metric.labels.contains(&label),
+                    "{file}: {name} has no label {label}"
+                );
+            }
+            for growth in ["rate(", "increase("] {
+                let grows = metric.kind != "gauge" || !expr.contains(&format!("{growth}{name}"));
+                assert!(grows, "{file}: {growth}{name}): it is a gauge");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_alert_says_how_grave_it_is_and_what_to_do() {
+    let runbook = operations::text("runbook.md").unwrap();
+    let headings: BTreeSet<&str> = runbook.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let rules = operations::rules().unwrap();
+    let alerts: BTreeMap<&str, &Rule> =
+        rules.iter().filter(|rule| rule.alert).map(|rule| (rule.name.as_str(), rule)).collect();
+    for (name, rule) in &alerts {
+        let severity = rule.written["labels"]["severity"].as_str();
+        assert!(matches!(severity, Some("page" | "ticket")), "{name}: severity {severity:?}");
+        assert!(rule.written["annotations"]["summary"].is_string(), "{name} has no summary");
+        assert!(headings.contains(name), "ops/runbook.md has no heading for {name}");
+    }
+    for heading in headings.iter().filter(|it| !it.contains(' ')) {
+        assert!(alerts.contains_key(heading), "ops/runbook.md tells of an alert {heading} that there is not");
+    }
+}
+
+#[test]
+fn each_alert_is_tested_where_it_fires_and_where_it_does_not() {
+    // Of a file's tests: how many alerts of a name are expected, and beside how many series they were told apart.
+    let mut fires: BTreeSet<String> = BTreeSet::new();
+    let mut silent: BTreeSet<String> = BTreeSet::new();
+    for (file, text) in operations::files("prometheus/tests", ".yml").unwrap() {
+        for test in operations::yaml(&text).unwrap()["tests"].as_array().unwrap_or_else(|| panic!("{file}")) {
+            for case in test["alert_rule_test"].as_array().into_iter().flatten() {
+                let alert = case["alertname"].as_str().unwrap_or_else(|| panic!("{file}")).to_owned();
+                let expected = case["exp_alerts"].as_array().map_or(0, Vec::len);
+                // A list of alerts is the whole list: what else there is in the test is silent.
+                let others = test["input_series"].as_array().map_or(0, Vec::len) > expected;
+                if expected > 0 {
+                    fires.insert(alert.clone());
+                }
+                if expected == 0 || others {
+                    silent.insert(alert);
+                }
+            }
+        }
+    }
+    for rule in operations::rules().unwrap().iter().filter(|rule| rule.alert) {
+        assert!(fires.contains(&rule.name), "no test of ops/prometheus/tests in which {} fires", rule.name);
+        assert!(silent.contains(&rule.name), "none in which {} does not", rule.name);
+    }
+}
