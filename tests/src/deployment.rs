@@ -301,8 +301,15 @@ impl Project {
         self.done(Method::PUT, "/topics", Some(wishes)).await?;
         let account = json!({"provider": "tryton", "setup": tryton.setup()});
         let account = self.done(Method::POST, "/accounts", Some(account)).await?;
-        let id = account["id"].as_str().context("an account's id")?;
-        let schedule = format!("/accounts/{id}/schedules/hris_employees");
+        self.scanned(account["id"].as_str().context("an account's id")?, "hris_employees").await
+    }
+
+    /// Waits until the account's resource was scanned from end to end.
+    ///
+    /// # Errors
+    /// When a call fails.
+    pub async fn scanned(&self, account: &str, resource: &str) -> anyhow::Result<()> {
+        let schedule = format!("/accounts/{account}/schedules/{resource}");
         while self.done(Method::GET, &schedule, None).await?["last_full_scan_at"].is_null() {}
         Ok(())
     }
@@ -317,6 +324,17 @@ impl Project {
         path: &str,
         body: Option<Value>,
     ) -> anyhow::Result<(StatusCode, Value)> {
+        let (status, _, answer) = self.answer(method, path, body).await?;
+        Ok((status, answer))
+    }
+
+    /// The status, the seconds to wait that came with it, and the body.
+    async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> anyhow::Result<(StatusCode, Option<u64>, Value)> {
         let mut request =
             self.http.request(method, format!("{}{path}", self.control)).bearer_auth(&self.api_key);
         if let Some(body) = body {
@@ -324,17 +342,25 @@ impl Project {
         }
         let response = request.send().await?;
         let status = response.status();
+        let wait = response.headers().get("retry-after").and_then(|it| it.to_str().ok()?.parse().ok());
         let text = response.text().await?;
-        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+        Ok((status, wait, serde_json::from_str(&text).unwrap_or(Value::String(text))))
     }
 
-    /// Calls the API and expects success.
+    /// Calls the API and expects success; waits as long as it is told to where it asks too often.
     ///
     /// # Errors
     /// When the answer is an error, with what it says.
     pub async fn done(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
-        let (status, answer) = self.call(method.clone(), path, body).await?;
-        anyhow::ensure!(status.is_success(), "{method} {path}: {status} {answer}");
-        Ok(answer)
+        loop {
+            let (status, wait, answer) = self.answer(method.clone(), path, body.clone()).await?;
+            match wait {
+                Some(wait) if status == StatusCode::TOO_MANY_REQUESTS => {
+                    tokio::time::sleep(std::time::Duration::from_secs(wait)).await;
+                }
+                _ if status.is_success() => return Ok(answer),
+                _ => anyhow::bail!("{method} {path}: {status} {answer}"),
+            }
+        }
     }
 }

@@ -80,8 +80,7 @@ async fn stock_readers_of_three_languages_read_the_same_by_a_registry_that_is_no
     let account = json!({"provider": "tryton", "origin_owner_id": "customer-7", "setup": tryton.setup()});
     let account = project.done(Method::POST, "/accounts", Some(account)).await.unwrap();
     let id = account["id"].as_str().unwrap().to_owned();
-    let schedule = format!("/accounts/{id}/schedules/hris_employees");
-    while project.done(Method::GET, &schedule, None).await.unwrap()["last_full_scan_at"].is_null() {}
+    project.scanned(&id, "hris_employees").await.unwrap();
     let employees = deployment.topic("unified.hris_employees");
     let mut table = Client::current_employees(&registry, &employees).unwrap();
     assert_eq!(table.line().await.unwrap(), "{}");
