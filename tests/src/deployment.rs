@@ -30,6 +30,9 @@ pub struct Deployment {
     apart: BTreeMap<&'static str, Child>,
 }
 
+/// The operator's key of every deployment of the tests.
+pub const OPERATOR_KEY: &str = "operator-key-of-the-tests";
+
 /// A project of a deployment.
 #[derive(Clone)]
 pub struct Project {
@@ -88,6 +91,7 @@ allow = ["127.0.0.0/8"]
 [control]
 listen = "127.0.0.1:{control}"
 public_url = "http://127.0.0.1:{ingest}"
+requests_per_minute = 60000
 [control.dial]
 allow = ["127.0.0.0/8"]
 {settings}
@@ -149,6 +153,19 @@ allow = ["127.0.0.0/8"]
 
     fn log(&self) -> PathBuf {
         self.folder.path().join("log")
+    }
+
+    /// A folder of its own, which is gone with it.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// What the process measures.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub async fn metrics(&self) -> anyhow::Result<String> {
+        Ok(self.http.get(format!("{}/metrics", self.admin)).send().await?.text().await?)
     }
 
     /// What the process has logged so far.
@@ -231,7 +248,8 @@ allow = ["127.0.0.0/8"]
     fn tributary(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.arg("--config").arg(self.folder.path().join("tributary.toml")).args(arguments);
-        command.env("TRIBUTARY_KEYS", &self.keys).stdin(Stdio::null());
+        command.env("TRIBUTARY_KEYS", &self.keys).env("TRIBUTARY_OPERATOR_KEY", OPERATOR_KEY);
+        command.stdin(Stdio::null());
         if let Some(clock) = &self.clock {
             clock.give(&mut command);
         }

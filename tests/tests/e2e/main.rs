@@ -7,6 +7,7 @@ mod deaths;
 mod doctor;
 mod kills;
 mod native;
+mod openapi;
 mod polled;
 mod readers;
 mod tenancy;
