@@ -1,5 +1,6 @@
 //! `unify.dead`: input that could not be decoded, mapped or produced. The record is the input itself, key and value as
-//! they came, so that it can be sent again as it is; what is wrong with it is in the headers.
+//! they came, so that it can be sent again as it is; what is wrong with it is in the headers. Behind it, in its partition, a
+//! record without a value says that it was sent again, in the transaction that did.
 
 use std::collections::BTreeMap;
 
@@ -69,6 +70,35 @@ impl DeadLetter {
     }
 }
 
+/// Says of a [`DeadLetter`] that its input was sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
+pub struct Redriven {
+    /// The letter's offset; its partition is this record's.
+    pub offset: i64,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The headers that name the parts of a [`Redriven`].
+const REDRIVEN: [&str; 2] = ["redriven", "redriven_at"];
+
+impl Redriven {
+    /// As the headers of the record.
+    pub fn to_headers(self) -> Vec<(String, Vec<u8>)> {
+        let values = [self.offset.to_string(), self.at.as_micros().to_string()];
+        REDRIVEN.into_iter().zip(values).map(|(name, value)| (name.to_owned(), value.into_bytes())).collect()
+    }
+
+    /// Reads [`to_headers`](Self::to_headers). `None` where the record is another, as a [`DeadLetter`] is.
+    pub fn from_headers<'a>(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Option<Self> {
+        let given: BTreeMap<&str, &[u8]> = headers.into_iter().collect();
+        let number = |name| std::str::from_utf8(given.get(name)?).ok()?.parse().ok();
+        let [offset, at] = REDRIVEN.map(number);
+        Some(Self { offset: offset?, at: Timestamp::from_micros(at?) })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -80,7 +110,16 @@ mod tests {
         fn a_letter_reads_back(letter: DeadLetter) {
             let headers = letter.to_headers();
             let given = headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-            prop_assert_eq!(DeadLetter::from_headers(given), Ok(letter));
+            prop_assert_eq!(DeadLetter::from_headers(given.clone()), Ok(letter));
+            prop_assert_eq!(Redriven::from_headers(given), None);
+        }
+
+        #[test]
+        fn that_it_was_sent_again_reads_back(redriven: Redriven) {
+            let headers = redriven.to_headers();
+            let given = headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+            prop_assert_eq!(Redriven::from_headers(given.clone()), Some(redriven));
+            prop_assert!(DeadLetter::from_headers(given).is_err());
         }
     }
 

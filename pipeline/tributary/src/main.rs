@@ -10,6 +10,7 @@ mod project;
 mod run;
 mod sandbox;
 mod schemas;
+mod unify;
 mod webhook;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
@@ -61,6 +62,9 @@ enum Command {
     /// Read the unified topics.
     #[command(subcommand)]
     Events(events::Command),
+    /// What to do where unify can't go on by itself.
+    #[command(subcommand)]
+    Unify(unify::Command),
     /// Turn a record id into the provider's own, or the other way round.
     Id(id::Arguments),
     /// Check what a webhook received.
@@ -121,6 +125,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Project(command) => project::run(&config, command).await?,
         Command::Connectors(command) => return connectors::run(command),
         Command::Events(command) => return events::run(&config, command).await,
+        Command::Unify(command) => unify::run(&config, command).await?,
         Command::Id(arguments) => id::run(&arguments)?,
         Command::Webhook(command) => return webhook::run(command),
         Command::Metrics => print!("{}", tributary_stages::measures::page()),

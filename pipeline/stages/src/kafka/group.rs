@@ -273,7 +273,7 @@ fn set_flow(member: &Member, full: bool) {
     }
 }
 
-fn incoming(record: &impl Message) -> Incoming {
+pub(super) fn incoming(record: &impl Message) -> Incoming {
     let headers = record.headers().map(|headers| {
         let owned = |header: rdkafka::message::Header<'_, &[u8]>| {
             (header.key.to_owned(), Bytes::copy_from_slice(header.value.unwrap_or_default()))

@@ -10,9 +10,14 @@ use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
+    message::BorrowedMessage,
 };
 
-use super::{Cluster, cluster::ToTheEnd};
+use super::{
+    Cluster,
+    cluster::ToTheEnd,
+    group::{Incoming, incoming},
+};
 
 /// How long the broker may take to answer a question.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -99,6 +104,32 @@ impl LogReader {
         end: i64,
         mut take: impl FnMut(i64, &[u8]) -> anyhow::Result<ControlFlow<()>>,
     ) -> anyhow::Result<i64> {
+        let mut take =
+            |record: &BorrowedMessage<'_>| take(record.offset(), record.payload().unwrap_or_default());
+        self.read_all(partition, from, end, &mut take)
+    }
+
+    /// As [`read`](Self::read), with keys and headers.
+    ///
+    /// # Errors
+    /// As of [`read`](Self::read).
+    pub fn records(
+        &self,
+        partition: i32,
+        from: i64,
+        end: i64,
+        mut take: impl FnMut(Incoming) -> anyhow::Result<ControlFlow<()>>,
+    ) -> anyhow::Result<i64> {
+        self.read_all(partition, from, end, &mut |record: &BorrowedMessage<'_>| take(incoming(record)))
+    }
+
+    fn read_all(
+        &self,
+        partition: i32,
+        from: i64,
+        end: i64,
+        take: &mut impl FnMut(&BorrowedMessage<'_>) -> anyhow::Result<ControlFlow<()>>,
+    ) -> anyhow::Result<i64> {
         if from >= end {
             return Ok(end);
         }
@@ -108,7 +139,7 @@ impl LogReader {
             let mut list = TopicPartitionList::new();
             list.add_partition_offset(&self.topic, partition, Offset::Offset(from))?;
             self.committed.assign(&list)?;
-            let result = self.read_assigned(partition, end, &mut take);
+            let result = self.read_assigned(partition, end, take);
             self.committed.unassign()?;
             match result? {
                 Read::Until(next) => return Ok(next),
@@ -128,7 +159,7 @@ impl LogReader {
         &self,
         partition: i32,
         end: i64,
-        take: &mut impl FnMut(i64, &[u8]) -> anyhow::Result<ControlFlow<()>>,
+        take: &mut impl FnMut(&BorrowedMessage<'_>) -> anyhow::Result<ControlFlow<()>>,
     ) -> anyhow::Result<Read> {
         let mut quiet = Instant::now();
         let mut next = None;
@@ -139,7 +170,7 @@ impl LogReader {
                     if record.offset() >= end {
                         return Ok(Read::Until(end));
                     }
-                    let taken = take(record.offset(), record.payload().unwrap_or_default());
+                    let taken = take(&record);
                     let at = || format!("{} [{partition}] at offset {}", self.topic, record.offset());
                     if taken.with_context(at)?.is_break() {
                         return Ok(Read::Until(record.offset() + 1));

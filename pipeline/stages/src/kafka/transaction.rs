@@ -152,13 +152,28 @@ impl Transactional {
         offsets: &[NextOffset],
         member: &ConsumerGroupMetadata,
     ) -> Result<Vec<i64>, TransactionError> {
+        self.transact(records, |producer| {
+            producer.send_offsets_to_transaction(&list(offsets)?, member, Duration::from_secs(5))
+        })
+    }
+
+    /// Runs one transaction of records alone.
+    ///
+    /// # Errors
+    /// [`TransactionError`] as for [`run`](Self::run).
+    pub fn write(&self, records: &[Outgoing]) -> Result<Vec<i64>, TransactionError> {
+        self.transact(records, |_| Ok(()))
+    }
+
+    fn transact(
+        &self,
+        records: &[Outgoing],
+        then: impl FnOnce(&ThreadedProducer<Reports>) -> Result<(), KafkaError>,
+    ) -> Result<Vec<i64>, TransactionError> {
         let producer = &self.0.producer;
         producer.begin_transaction().map_err(TransactionError::Unknown)?;
         let written = self.0.write(records).map_err(|(of, error)| self.abort(of, error))?;
-        let offsets = list(offsets).map_err(|error| self.abort(Vec::new(), error))?;
-        producer
-            .send_offsets_to_transaction(&offsets, member, Duration::from_secs(5))
-            .map_err(|error| self.abort(Vec::new(), error))?;
+        then(producer).map_err(|error| self.abort(Vec::new(), error))?;
         match producer.commit_transaction(Duration::from_secs(8)) {
             Ok(()) => Ok(written),
             // The commit may have reached the broker, whatever the client makes of it: after some errors it offers to

@@ -6,6 +6,7 @@
 //! `tributary_core::{decide, lane}`; here it is done.
 
 mod ask;
+pub mod dead;
 mod input;
 mod lane;
 pub mod metrics;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tributary_connectors::Catalog;
 use tributary_core::cells::{Cell, CellKey, CellValue, Want};
 use tributary_schemas::{
     codec,
@@ -19,6 +20,7 @@ use tributary_schemas::{
 use tributary_stages::{
     kafka::Incoming,
     store::{Ranges, StateStore, StoreError},
+    unify::dead::{self, Filter, Resent},
 };
 
 use crate::deployment::{Deployment, PATIENCE};
@@ -223,6 +225,85 @@ async fn a_deleted_account_s_late_scan_leaves_no_row_and_no_event() {
     let ranges =
         deployment.stores.state.ranges(&"a".parse().unwrap(), Resource::HrisEmployees).await.unwrap();
     assert_eq!((ranges.head, ranges.rows), (None, vec![]));
+    unify.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_set_aside_is_listed_and_sent_again_once_however_often_that_is_asked() {
+    let deployment = Deployment::new("redrive").await;
+    let (cluster, topics) = (deployment.cluster.clone(), deployment.cluster.topics().clone());
+    let mut events = deployment.unified(Resource::HrisEmployments);
+    let mut inputs = deployment.reader(topics.ingest_native());
+    let mut letters = deployment.reader(topics.unify_dead());
+    let knows_none = Catalog::read(std::iter::empty()).unwrap();
+    let unify = deployment.unify_knowing(knows_none, 0, deployment.stores.state.clone());
+    let body = |id: u32| format!(r#"{{"type":"employment.created","employment":{{"id":{id}}}}}"#);
+    let unmappable = |account, id: u32| codec::encode(&native(account, &format!("d{id}"), &body(id)));
+    let sent = [("a", unmappable("a", 1)), ("a", b"\xffnonsense".to_vec()), ("b", unmappable("b", 2))];
+    for (account, payload) in sent.clone() {
+        deployment.publish(topics.ingest_native(), account, payload).await;
+    }
+    for _ in &sent {
+        letter(&letters.next().await);
+    }
+    unify.stop().await;
+
+    let list = async |filter: Filter| {
+        let cluster = cluster.clone();
+        tokio::task::spawn_blocking(move || dead::list(&cluster, &filter)).await.unwrap().unwrap()
+    };
+    let redrive = async |filter: Filter| {
+        let cluster = cluster.clone();
+        tokio::task::spawn_blocking(move || dead::redrive(&cluster, &filter)).await.unwrap()
+    };
+    let all = list(Filter::default()).await;
+    let of_a = Filter { account: Some("a".parse().unwrap()), ..Filter::default() };
+    let unmappable_of_a = Filter { reason: Some("unmappable".into()), ..of_a.clone() };
+    let since_last = Filter { since: Some(all[2].letter.at), ..Filter::default() };
+    let before_first = Filter { until: Some(all[0].letter.at), ..Filter::default() };
+    for (rule, filter, found) in [
+        ("all", Filter::default(), 3),
+        ("by account", of_a, 2),
+        ("by account and reason", unmappable_of_a.clone(), 1),
+        ("none before the first", before_first, 0),
+    ] {
+        let listed = list(filter).await;
+        assert_eq!(listed.len(), found, "{rule}");
+        assert!(listed.iter().all(|it| it.redriven.is_none() && it.bytes > 0), "{rule}");
+    }
+    assert!((1..=3).contains(&list(since_last).await.len()), "those of one batch have one time");
+
+    // Two at a time: one may be ended by the other. Then once more.
+    let (one, other) = tokio::join!(redrive(unmappable_of_a.clone()), redrive(unmappable_of_a.clone()));
+    assert!(one.is_ok() || other.is_ok(), "{one:?} {other:?}");
+    let again = redrive(unmappable_of_a.clone()).await.unwrap();
+    assert_eq!(again, Resent { sent: 0, before: 1, empty: 0 });
+    assert!(list(unmappable_of_a).await[0].redriven.is_some());
+    let rest = redrive(Filter::default()).await.unwrap();
+    assert_eq!(rest, Resent { sent: 2, before: 1, empty: 0 });
+
+    let mut of_a = Vec::new();
+    for _ in 0..6 {
+        let input = inputs.next().await;
+        if &input.key[..] == b"a" {
+            of_a.push(input.payload.unwrap().to_vec());
+        }
+    }
+    let [(_, first), (_, second), _] = sent;
+    assert_eq!(of_a, [first.clone(), second.clone(), first, second], "each once more, as it came");
+
+    let unify = deployment.unify(0);
+    let mut told = [events.event().await, events.event().await].map(|event| event.account.to_string());
+    told.sort();
+    assert_eq!(told, ["a", "b"], "a release that knows the connector decides them");
+    let anew = loop {
+        let record = letters.next().await;
+        // The others say what was sent again.
+        if record.payload.is_some() {
+            break letter(&record);
+        }
+    };
+    assert_eq!(anew.reason, "undecodable", "what is still wrong is set aside anew");
     unify.stop().await;
 }
 
