@@ -143,6 +143,11 @@ pub struct Head {
     pub moved: u32,
 }
 
+impl Head {
+    /// Where only native events have been seen.
+    pub const NATIVE: Head = Head { last_full_run: None, bits: Bits::NATIVE, bits_before: None, moved: 0 };
+}
+
 impl Format for Head {
     const FORMAT: u8 = 2;
     const NAME: &'static str = "head";

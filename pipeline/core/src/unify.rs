@@ -38,7 +38,7 @@ pub use self::{
     message::{Dead, Message},
     now::Now,
     plan::{Part, Plan, Step, Transaction, plan},
-    recovery::{Found, Recovered},
+    recovery::{Accepted, Found, Recovered, accept, applied_of, lost_of},
     roster::Roster,
     wal::{timed, weight},
 };

@@ -93,10 +93,8 @@ impl Lane {
             Event::Newer { position: InputPosition { twin, partition, offset }, epoch, detail } => {
                 let held = self.partitions.get(&partition).filter(|it| it.epoch == epoch);
                 if held.is_some_and(|it| it.reading().is_some()) {
-                    self.halt(
-                        Loss { partition, kind: LossKind::Newer { twin, offset, detail } },
-                        &mut actions,
-                    );
+                    let kind = LossKind::Newer { twin, offset, detail };
+                    self.halt(Loss { partition, kind }, now, &mut actions);
                 }
             }
             Event::Assigned { partition, epoch } => {
@@ -116,7 +114,7 @@ impl Lane {
                 match bounds {
                     Some(Ok(Bounds::Replay)) => self.go_on_recovering(partition, now, &mut actions),
                     Some(Ok(Bounds::Wait)) | None => {}
-                    Some(Err(loss)) => self.halt(loss, &mut actions),
+                    Some(Err(loss)) => self.halt(loss, now, &mut actions),
                 }
             }
             Event::Replayed { partition, epoch, records, next } => {
@@ -127,10 +125,8 @@ impl Lane {
             }
             Event::Unreadable { partition, epoch, offset, detail } => {
                 if self.recovering(partition, epoch).is_some() {
-                    self.halt(
-                        Loss { partition, kind: LossKind::Unreadable { offset, detail } },
-                        &mut actions,
-                    );
+                    let kind = LossKind::Unreadable { offset, detail };
+                    self.halt(Loss { partition, kind }, now, &mut actions);
                 }
             }
             Event::Applied { partition, epoch, offsets } => {
@@ -157,7 +153,7 @@ impl Lane {
     pub fn wake(&self) -> Option<Duration> {
         let recoveries = self.partitions.values().filter_map(|partition| match &partition.phase {
             Phase::Recovering(recovery) => recovery.ask_at(),
-            Phase::Reading(_) | Phase::Halted => None,
+            Phase::Reading(_) | Phase::Halted(_) => None,
         });
         let free = matches!(self.work, Work::Nothing);
         let not_before = |at: Duration| at.max(self.timer.not_before());
@@ -168,7 +164,8 @@ impl Lane {
         let telling = self.readings().map(|(_, reading)| tell_at(reading)).min();
         let stopping = self.stopping.map(|(until, _)| until);
         let work = batch.into_iter().chain(telling).chain(stopping).map(not_before).filter(|_| free);
-        recoveries.chain(work).min()
+        let halted = self.partitions.values().filter_map(Partition::looks_at);
+        recoveries.chain(halted).chain(work).min()
     }
 
     /// WAL records that are committed but not applied.
@@ -198,11 +195,11 @@ impl Lane {
         actions.push(Action::Released { ticket });
     }
 
-    fn halt(&mut self, loss: Loss, actions: &mut Vec<Action>) {
-        if let Some(partition) = self.partitions.get_mut(&loss.partition) {
-            partition.phase = Phase::Halted;
+    fn halt(&mut self, loss: Loss, now: Now, actions: &mut Vec<Action>) {
+        let partition = self.partitions.get_mut(&loss.partition);
+        if partition.is_some_and(|partition| partition.halt(&loss.kind, now.uptime)) {
+            actions.push(Action::Halt(loss));
         }
-        actions.push(Action::Halt(loss));
     }
 
     fn applied(&mut self, (number, epoch): (i32, u64), offsets: &[i64], now: Now, actions: &mut Vec<Action>) {
@@ -211,7 +208,7 @@ impl Lane {
         match &mut partition.phase {
             Phase::Reading(reading) => reading.applied(offsets),
             Phase::Recovering(_) => self.go_on_recovering(number, now, actions),
-            Phase::Halted => {}
+            Phase::Halted(_) => {}
         }
     }
 
@@ -224,7 +221,7 @@ impl Lane {
             let Recovered { native, snapshots, last_ts, .. } = recovered;
             if last_ts > now.wall.plus(FUTURE).as_micros() {
                 let kind = LossKind::Future { last_ts };
-                return self.halt(Loss { partition: number, kind }, actions);
+                return self.halt(Loss { partition: number, kind }, now, actions);
             }
             partition.begin(number, recovered, now.uptime);
             actions.push(Action::Begin { partition: number, epoch, native, snapshots });
@@ -234,6 +231,9 @@ impl Lane {
     /// Begins what can be begun now.
     fn go_on(&mut self, now: Now, actions: &mut Vec<Action>) {
         for (number, partition) in &mut self.partitions {
+            if partition.look_again(*number, now.uptime) {
+                actions.push(ask_offsets(*number, partition.epoch));
+            }
             let (partition, epoch, question) =
                 (*number, partition.epoch, partition.recovering().and_then(|it| it.ask_again(now.uptime)));
             match question {

@@ -4,14 +4,32 @@ use tributary_schemas::wal::Twin;
 
 /// Something of a partition is lost: it halts, alone, until a person has looked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "partition {partition}: {kind}. Restore what was lost, or go on without it: `tributary unify accept-loss {partition}`"
-)]
+#[error("partition {partition}: {kind}. {}", self.advice())]
 pub struct Loss {
     /// The partition.
     pub partition: i32,
     /// What is lost.
     pub kind: LossKind,
+}
+
+impl Loss {
+    /// What to do next.
+    pub fn advice(&self) -> String {
+        match &self.kind {
+            LossKind::Unapplied { .. }
+            | LossKind::WalShorter { .. }
+            | LossKind::NoOffsets { .. }
+            | LossKind::Input { .. }
+            | LossKind::Unreadable { .. } => format!(
+                "Restore what was lost, or go on without it: `tributary unify accept-loss {}`",
+                self.partition
+            ),
+            LossKind::Future { .. } => {
+                "Set the clocks right; it goes on by itself a day before that time".to_owned()
+            }
+            LossKind::Newer { .. } => "Start the release that wrote it, or a later one".to_owned(),
+        }
+    }
 }
 
 /// What is lost.

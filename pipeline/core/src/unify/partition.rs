@@ -7,11 +7,15 @@ use tributary_schemas::wal::WalRecord;
 use super::{
     inbox::{Inbox, Received},
     ledger::{Committed, Ledger},
+    loss::LossKind,
     memory::Memory,
     overlay::Overlay,
     recovery::{Recovered, Recovery},
 };
 use crate::guard::{Guard, holds};
+
+/// How soon a halted partition is looked at again.
+const LOOKED_AT_AGAIN: Duration = Duration::from_secs(10);
 
 /// A partition of ours.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub(super) struct Partition {
     /// The assignment it is held under.
     pub(super) epoch: u64,
     pub(super) phase: Phase,
+    /// The kind of loss that was told of, while it has not been read since.
+    told: Option<&'static str>,
 }
 
 /// What is done with a partition.
@@ -28,8 +34,8 @@ pub(super) enum Phase {
     Recovering(Recovery),
     /// Then it is read.
     Reading(Box<Reading>),
-    /// Something of it is lost: nothing is read, until a person has looked.
-    Halted,
+    /// Something of it is lost: nothing is read, until a person has restored it or accepted that. Then it is looked at again.
+    Halted(Option<Duration>),
 }
 
 /// A partition that is read.
@@ -44,34 +50,68 @@ pub(super) struct Reading {
 
 impl Partition {
     pub(super) fn new(number: i32, epoch: u64) -> Self {
-        Self { epoch, phase: Phase::Recovering(Recovery::new(number)) }
+        Self { epoch, phase: Phase::Recovering(Recovery::new(number)), told: None }
     }
 
     pub(super) fn recovering(&mut self) -> Option<&mut Recovery> {
         match &mut self.phase {
             Phase::Recovering(recovery) => Some(recovery),
-            Phase::Reading(_) | Phase::Halted => None,
+            Phase::Reading(_) | Phase::Halted(_) => None,
         }
     }
 
     pub(super) fn reading(&self) -> Option<&Reading> {
         match &self.phase {
             Phase::Reading(reading) => Some(reading),
-            Phase::Recovering(_) | Phase::Halted => None,
+            Phase::Recovering(_) | Phase::Halted(_) => None,
         }
     }
 
     pub(super) fn reading_mut(&mut self) -> Option<&mut Reading> {
         match &mut self.phase {
             Phase::Reading(reading) => Some(reading),
-            Phase::Recovering(_) | Phase::Halted => None,
+            Phase::Recovering(_) | Phase::Halted(_) => None,
         }
+    }
+
+    /// Something of it is lost. Says whether that is news.
+    pub(super) fn halt(&mut self, kind: &LossKind, now: Duration) -> bool {
+        let heals = match kind {
+            // Nothing is lost: only another release can go on, and it recovers the partition itself.
+            LossKind::Newer { .. } => None,
+            LossKind::Unapplied { .. }
+            | LossKind::WalShorter { .. }
+            | LossKind::NoOffsets { .. }
+            | LossKind::Input { .. }
+            | LossKind::Future { .. }
+            | LossKind::Unreadable { .. } => Some(now + LOOKED_AT_AGAIN),
+        };
+        self.phase = Phase::Halted(heals);
+        self.told.replace(kind.name()) != Some(kind.name())
+    }
+
+    /// The uptime at which a halted partition is looked at again.
+    pub(super) fn looks_at(&self) -> Option<Duration> {
+        match self.phase {
+            Phase::Halted(at) => at,
+            Phase::Recovering(_) | Phase::Reading(_) => None,
+        }
+    }
+
+    /// Recovers a halted partition again, if it is time. Says whether it is.
+    pub(super) fn look_again(&mut self, number: i32, now: Duration) -> bool {
+        let due = self.looks_at().is_some_and(|at| at <= now);
+        if due {
+            self.phase = Phase::Recovering(Recovery::of_halted(number, now));
+        }
+        due
     }
 
     /// It is recovered: from now on it is read.
     pub(super) fn begin(&mut self, number: i32, recovered: Recovered, now: Duration) {
         let ledger = Ledger::new(number, recovered);
         let (inbox, overlay) = (Inbox::default(), Overlay::default());
+        self.told = None;
         self.phase = Phase::Reading(Box::new(Reading { ledger, inbox, overlay, told_at: now }));
     }
 

@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use tributary_schemas::wal::{CommitMetadata, Idle, Twin, WalRecord};
+use tributary_schemas::{
+    time::Timestamp,
+    wal::{CommitMetadata, Idle, Twin, WalRecord},
+};
 
 use super::loss::{Loss, LossKind};
 use crate::guard::{Guard, holds};
@@ -84,6 +87,11 @@ struct Replay {
 impl Recovery {
     pub(super) fn new(partition: i32) -> Self {
         Self { partition, found: None, end: None, again: None, suspected: None, replay: None }
+    }
+
+    /// Of a partition that halted: what was lost is seen at once if it still is.
+    pub(super) fn of_halted(partition: i32, now: Duration) -> Self {
+        Self { suspected: Some(now.saturating_sub(BELIEVED)), ..Self::new(partition) }
     }
 
     pub(super) fn offsets(&mut self, native: Found, snapshots: Found) {
@@ -166,6 +174,52 @@ impl Recovery {
             last_ts: replay.last_ts,
         })
     }
+}
+
+/// What is lost of a partition of which this is committed, and whose WAL begins and ends there. A broker that has just changed
+/// its leader may show less than it has: believe it only if it is the same half a minute later.
+pub fn lost_of(partition: i32, native: Found, snapshots: Found, (begins, end): (i64, i64)) -> Option<Loss> {
+    let kind = lost(native, snapshots, told(native, snapshots), begins, end)?;
+    Some(Loss { partition, kind })
+}
+
+/// What is to be committed of a partition, so that it goes on without what was lost: input is read on where it is still to be
+/// had, rather twice than not at all, and of the WAL all is applied that is still there. `passed`: what lies below has been
+/// applied by somebody else, who passed over what can't be read.
+pub fn accept(
+    native: Found,
+    snapshots: Found,
+    (begins, end): (i64, i64),
+    passed: Option<i64>,
+    now: Timestamp,
+) -> Accepted {
+    let told = told(native, snapshots);
+    let next = |found: Found| {
+        let committed = found.committed.map(|(next, _)| next);
+        committed.filter(|next| (found.begins..=found.end).contains(next)).unwrap_or(found.begins)
+    };
+    let applied = told.map(|told| told.wal_applied).filter(|applied| (begins..=end).contains(applied));
+    let wal_applied = applied.unwrap_or(begins).max(passed.unwrap_or(begins));
+    // What was given out last may be among what is lost.
+    let last_ts = told.map_or(0, |told| told.last_ts).max(now.as_micros());
+    let metadata = CommitMetadata { wal_applied, last_ts, idle: Idle::No };
+    Accepted { native: next(native), snapshots: next(snapshots), metadata }
+}
+
+/// What is to be committed of a partition, so that it goes on without what was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// The next offset of `ingest.native`.
+    pub native: i64,
+    /// The next offset of `poll.snapshots`.
+    pub snapshots: i64,
+    /// With both.
+    pub metadata: CommitMetadata,
+}
+
+/// Everything in the WAL below this has been applied, as far as what is committed says; without that, none has.
+pub fn applied_of(native: Found, snapshots: Found, begins: i64) -> i64 {
+    told(native, snapshots).map_or(begins, |told| told.wal_applied.max(begins))
 }
 
 /// Of the twins' metadata the greater counts: the broker forgets a twin's offsets that nobody commits. That all was applied
@@ -282,6 +336,38 @@ mod tests {
             let snapshots = beside.map_or(gone, |beside| found(1, Some(beside)));
             assert_eq!(lost(native, snapshots, beside, begins, 11), expected, "{rule}");
         }
+    }
+
+    #[test]
+    fn what_is_accepted_is_no_loss_any_more_and_gives_up_nothing_that_is_still_there() {
+        use Idle::No;
+        let told = metadata(7, 3, No);
+        let twin = |next, begins, end| Found { committed: Some((next, told)), begins, end };
+        let gone = |begins| Found { committed: None, begins, end: 20 };
+        let now = Timestamp::from_micros(100);
+        for (rule, native, snapshots, wal, passed, expected) in [
+            ("the WAL was trimmed", twin(5, 0, 9), twin(6, 0, 9), (9, 20), None, (5, 6, 9)),
+            ("the WAL was made anew", twin(5, 0, 9), twin(6, 0, 9), (0, 3), None, (5, 6, 0)),
+            ("the offsets were forgotten", gone(2), gone(4), (9, 20), None, (2, 4, 9)),
+            ("input was trimmed", twin(5, 8, 9), twin(6, 0, 9), (0, 20), None, (8, 6, 7)),
+            ("input was made anew", twin(5, 0, 9), twin(6, 0, 2), (0, 20), None, (5, 0, 7)),
+            ("a record can't be read", twin(5, 0, 9), twin(6, 0, 9), (0, 20), Some(12), (5, 6, 12)),
+        ] {
+            let accepted = accept(native, snapshots, wal, passed, now);
+            let Accepted { native: next, snapshots: other, metadata } = accepted;
+            assert_eq!((next, other, metadata.wal_applied), expected, "{rule}");
+            assert_eq!(metadata.last_ts, 100, "what was given out last may be lost");
+            let after = |found: Found, next| Found { committed: Some((next, Some(metadata))), ..found };
+            assert_eq!(lost_of(0, after(native, next), after(snapshots, other), wal), None, "{rule}");
+            assert_eq!(lost_of(0, native, snapshots, wal).is_some(), passed.is_none(), "{rule}");
+        }
+        let ahead = Some(CommitMetadata { wal_applied: 7, last_ts: 900, idle: No });
+        let ahead = Found { committed: Some((5, ahead)), begins: 8, end: 9 };
+        assert_eq!(
+            accept(ahead, ahead, (0, 20), None, now).metadata.last_ts,
+            900,
+            "timestamps never go back"
+        );
     }
 
     #[test]

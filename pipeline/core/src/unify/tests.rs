@@ -318,6 +318,33 @@ fn a_quiet_partition_tells_beside_a_busy_one_and_at_a_stop() {
     assert!(matches!(actions[..], [Action::Stopped]), "{actions:?}");
 }
 
+#[test]
+fn a_partition_that_halted_is_looked_at_again_and_goes_on_once_the_loss_is_restored_or_accepted() {
+    let now = |seconds| Now { wall: Timestamp::from_micros(10), uptime: Duration::from_secs(seconds) };
+    let mut lane = Lane::new(LIMITS, Memory::new(usize::MAX));
+    let (partition, epoch) = (3, 1);
+    lane.on(Event::Assigned { partition, epoch }, now(0));
+    let found = |next, begins| Found { committed: Some((next, recovered().told)), begins, end: 100 };
+    let look = |lane: &mut Lane, begins, at| {
+        let snapshots = found(2, 0);
+        lane.on(Event::Offsets { partition, epoch, native: found(5, begins), snapshots }, now(at));
+        lane.on(Event::Wal { partition, epoch, begins: 0, end: 100, stable: 100 }, now(at))
+    };
+    assert!(look(&mut lane, 6, 0).is_empty(), "it may be a leader that has just become one");
+    let actions = look(&mut lane, 6, 30);
+    assert!(matches!(actions[..], [Action::Halt(_)]), "{actions:?}");
+    for at in [40, 50] {
+        assert_eq!(lane.wake(), Some(now(at).uptime));
+        let actions = lane.on(Event::Tick, now(at));
+        assert!(matches!(actions[..], [Action::AskOffsets { partition: 3, .. }]), "{actions:?}");
+        let actions = look(&mut lane, 6, at);
+        assert!(actions.is_empty(), "it is told of once: {actions:?}");
+    }
+    lane.on(Event::Tick, now(60));
+    let actions = look(&mut lane, 5, 60);
+    assert!(matches!(actions[..], [Action::Begin { native: 5, snapshots: 2, .. }]), "{actions:?}");
+}
+
 /// Partition 3 is assigned and recovered.
 fn begin(lane: &mut Lane, now: Now) {
     let (partition, epoch) = (3, 1);

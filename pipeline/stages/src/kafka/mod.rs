@@ -9,6 +9,7 @@ mod group;
 mod log;
 pub mod metrics;
 mod mock;
+mod outsider;
 #[cfg(feature = "without-transactions")]
 mod plain;
 mod publisher;
@@ -23,6 +24,7 @@ pub use cluster::{Cluster, Config, Setting};
 pub use group::{Assignment, From, Group, GroupConfig, GroupEvent, Incoming, Revocation};
 pub use log::LogReader;
 pub use mock::Mock;
+pub use outsider::Outsider;
 #[cfg(feature = "without-transactions")]
 pub use plain::Plain;
 pub use publisher::{Outgoing, Position, PublishError, Publisher, Receipt};

@@ -26,7 +26,7 @@ use tributary_schemas::{
 use super::{Cluster, statistics::Watch};
 
 /// How long the broker may take to answer a question.
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Hears what becomes of partitions. Called on the thread that polls.
 pub trait Listener: Send + Sync + 'static {
@@ -47,6 +47,27 @@ pub struct TwinMessage {
     pub payload: Vec<u8>,
     /// When the broker appended it.
     pub appended_at: Option<Timestamp>,
+}
+
+pub(super) fn committed<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+) -> anyhow::Result<Option<CommittedOffset>> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition(topic, partition);
+    let answer = consumer.committed_offsets(list, ANSWER_LIMIT).context("asking for committed offsets")?;
+    let element = answer.elements().into_iter().next().context("an answer without the partition")?;
+    element.error().context("asking for committed offsets")?;
+    match element.offset() {
+        Offset::Offset(offset) => {
+            let metadata = CommitMetadata::from_text(element.metadata())
+                .with_context(|| format!("the committed offset of {topic}, partition {partition}"))?;
+            Ok(Some(CommittedOffset { offset, metadata }))
+        }
+        Offset::Invalid => Ok(None),
+        other => bail!("an unexpected committed offset {other:?}"),
+    }
 }
 
 /// A committed offset with what was committed beside it.
@@ -136,22 +157,7 @@ impl Twins {
     /// # Errors
     /// When the broker does not say in time.
     pub fn committed(&self, twin: Twin, partition: i32) -> anyhow::Result<Option<CommittedOffset>> {
-        let mut list = TopicPartitionList::new();
-        list.add_partition(self.topic(twin), partition);
-        let answer =
-            self.consumer.committed_offsets(list, ANSWER_LIMIT).context("asking for committed offsets")?;
-        let element = answer.elements().into_iter().next().context("an answer without the partition")?;
-        element.error().context("asking for committed offsets")?;
-        match element.offset() {
-            Offset::Offset(offset) => {
-                let metadata = CommitMetadata::from_text(element.metadata()).with_context(|| {
-                    format!("the committed offset of {}, partition {partition}", self.topic(twin))
-                })?;
-                Ok(Some(CommittedOffset { offset, metadata }))
-            }
-            Offset::Invalid => Ok(None),
-            other => bail!("an unexpected committed offset {other:?}"),
-        }
+        committed(&self.consumer, self.topic(twin), partition)
     }
 
     /// Where a twin's partition begins, and where it ends.

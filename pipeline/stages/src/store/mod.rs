@@ -118,6 +118,9 @@ pub trait StateStore: Send + Sync {
     /// Retries by itself for a while; after an error some may have been written.
     async fn apply(&self, mutations: &[(i64, Mutation)]) -> Result<(), StoreError>;
 
+    /// Every head and every range's row of an account, of all its resources and cuts, also what can't be read.
+    async fn outline(&self, account: &AccountId) -> Result<Vec<Cell>, StoreError>;
+
     /// The range rows of an (account, resource), and how it stands: what a poller compares a scan with.
     async fn ranges(&self, account: &AccountId, resource: Resource) -> Result<Ranges, StoreError>;
 }

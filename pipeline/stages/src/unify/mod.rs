@@ -9,7 +9,9 @@ mod ask;
 pub mod dead;
 mod input;
 mod lane;
+pub mod loss;
 pub mod metrics;
+pub mod repair;
 mod router;
 mod transaction;
 

@@ -1,7 +1,12 @@
 //! A deployment of a test's own on the shared services: a prefix for its topics, a keyspace for its state.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc, time::Duration};
 
+use rdkafka::{
+    Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
+};
 use scylla::{
     client::session_builder::SessionBuilder,
     value::{CqlValue, Row},
@@ -19,7 +24,8 @@ use tributary_schemas::{
 use tributary_stages::{
     entity::Writer,
     kafka::{
-        Cluster, Config as KafkaConfig, From, Group, GroupConfig, GroupEvent, Incoming, Outgoing, Publisher,
+        Cluster, Config as KafkaConfig, From, Group, GroupConfig, GroupEvent, Incoming, LogReader, Outgoing,
+        Publisher,
         topics::{self, Overrides},
     },
     secret::{Field, KeyRing, Secret},
@@ -152,6 +158,36 @@ impl Deployment {
         let key = account.as_bytes().to_vec().into();
         let record = Outgoing { topic, key, payload: Some(payload.into()), ..Default::default() };
         self.publisher.send(record).await.unwrap();
+    }
+
+    /// Takes all records away of the one partition of a topic that has committed any; says which.
+    pub(crate) async fn trim(&self, topic: &str) -> i32 {
+        let log = LogReader::new(&self.cluster, "test", topic.to_owned()).unwrap();
+        let written = |partition: &i32| {
+            let ((from, _), end) = (log.bounds(*partition).unwrap(), log.stable_end(*partition).unwrap());
+            let mut records = 0;
+            log.read(*partition, from, end, |_, _| {
+                records += 1;
+                Ok(ControlFlow::Continue(()))
+            })
+            .unwrap();
+            records > 0
+        };
+        let found: Vec<i32> = (0..log.partitions().unwrap()).filter(written).collect();
+        let [partition] = found[..] else { panic!("one partition, not {found:?}") };
+        let admin: AdminClient<DefaultClientContext> = self.cluster.client("test").create().unwrap();
+        let mut all = TopicPartitionList::new();
+        all.add_partition_offset(topic, partition, Offset::End).unwrap();
+        let trimmed = admin.delete_records(&all, &AdminOptions::new()).await.unwrap();
+        trimmed.elements()[0].error().unwrap();
+        partition
+    }
+
+    /// Runs a statement in the keyspace, which it names `ks`.
+    pub(crate) async fn execute(&self, statement: &str) {
+        let session = SessionBuilder::new().known_nodes(&self.keyspace.hosts).build().await.unwrap();
+        let statement = statement.replace("ks.", &format!("{}.", self.keyspace.keyspace));
+        session.query_unpaged(statement, ()).await.unwrap();
     }
 
     /// Every value of every table, one after the other.

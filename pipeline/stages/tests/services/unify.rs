@@ -20,7 +20,11 @@ use tributary_schemas::{
 use tributary_stages::{
     kafka::Incoming,
     store::{Ranges, StateStore, StoreError},
-    unify::dead::{self, Filter, Resent},
+    unify::{
+        dead::{self, Filter, Resent},
+        loss::{BELIEVED, accept_loss},
+        repair::{Repaired, repair},
+    },
 };
 
 use crate::deployment::{Deployment, PATIENCE};
@@ -307,6 +311,99 @@ async fn what_was_set_aside_is_listed_and_sent_again_once_however_often_that_is_
     unify.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_whose_state_can_t_be_read_is_set_aside_alone_and_goes_on_once_it_is_repaired() {
+    let deployment = Deployment::new("repair").await;
+    let mut events = deployment.unified(Resource::HrisEmployees);
+    let mut letters = deployment.reader(deployment.cluster.topics().unify_dead());
+    let unify = deployment.unify(0);
+    for account in ["a", "other"] {
+        scan(&deployment, account, 1, &[("1", 1), ("2", 1)]).await;
+        events.event().await;
+        events.event().await;
+    }
+    unify.stop().await;
+    let key = hex(&RemoteId::new("1").key().0);
+    let bucket = "account = 'a' AND resource = 'hris_employees' AND bits = 0 AND range = 0";
+    deployment
+        .execute(&format!("UPDATE ks.records SET v = 0x02ff WHERE {bucket} AND record_key = 0x{key}"))
+        .await;
+    let unify = deployment.unify(0);
+    scan(&deployment, "a", 2, &[("1", 1), ("2", 2)]).await;
+    assert_eq!(letter(&letters.next().await).reason, "unreadable_state");
+    scan(&deployment, "other", 2, &[("1", 1), ("2", 2)]).await;
+    assert_eq!(events.event().await.account.as_str(), "other", "it is that account's trouble alone");
+
+    let (state, account) = (deployment.stores.state.clone(), "a".parse().unwrap());
+    let repaired = repair(&*state, &account).await.unwrap();
+    assert_eq!(repaired, Repaired { records: 1, rows: 0, heads: 0, miscounted: 0 });
+    assert_eq!(repair(&*state, &account).await.unwrap(), Repaired { miscounted: 1, ..Repaired::default() });
+    let row = state.ranges(&account, Resource::HrisEmployees).await.unwrap().rows.remove(0).2;
+    assert_eq!(row.live, 2, "it differs from whatever is listed, by its sum");
+
+    let (cluster, of_a) =
+        (deployment.cluster.clone(), Filter { account: Some(account), ..Filter::default() });
+    let resent = tokio::task::spawn_blocking(move || dead::redrive(&cluster, &of_a)).await.unwrap().unwrap();
+    assert_eq!(resent.sent, 1);
+    let mut told = [events.event().await, events.event().await].map(|event| event.event.action.name());
+    told.sort_unstable();
+    assert_eq!(told, ["created", "updated"], "what nothing was known of is told again");
+    unify.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_and_a_row_that_can_t_be_read_are_made_anew() {
+    let deployment = Deployment::new("outline").await;
+    let mut events = deployment.unified(Resource::HrisEmployees);
+    let unify = deployment.unify(0);
+    scan(&deployment, "a", 1, &[("1", 1)]).await;
+    events.event().await;
+    unify.stop().await;
+    let (state, account): (_, AccountId) = (deployment.stores.state.clone(), "a".parse().unwrap());
+    let before = state.ranges(&account, Resource::HrisEmployees).await.unwrap();
+    let of = "WHERE account = 'a' AND resource = 'hris_employees'";
+    deployment.execute(&format!("UPDATE ks.ranges SET head = 0x02ff {of}")).await;
+    let error = state.ranges(&account, Resource::HrisEmployees).await.unwrap_err();
+    assert!(format!("{:#}", anyhow::Error::from(error)).contains("tributary unify repair a"));
+    assert_eq!(repair(&*state, &account).await.unwrap(), Repaired { heads: 1, ..Repaired::default() });
+    assert_eq!(state.ranges(&account, Resource::HrisEmployees).await.unwrap(), before);
+    deployment.execute(&format!("UPDATE ks.ranges SET v = 0x02ff {of} AND bits = 0 AND range = 0")).await;
+    assert_eq!(repair(&*state, &account).await.unwrap(), Repaired { rows: 1, ..Repaired::default() });
+    let after = state.ranges(&account, Resource::HrisEmployees).await.unwrap();
+    assert_eq!((after.head, after.rows), (before.head, vec![]), "the range has no baseline any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_lost_something_halts_and_goes_on_once_that_is_accepted() {
+    let deployment = Deployment::new("loss").await;
+    let mut events = deployment.unified(Resource::HrisEmployees);
+    let first = deployment.unify_on(0, Arc::new(Stuck(deployment.stores.state.clone())));
+    scan(&deployment, "a", 1, &[("1", 1)]).await;
+    let created = events.event().await;
+    first.stop().await;
+    // What was committed and not applied is trimmed away.
+    let wal = deployment.cluster.topics().unify_wal();
+    let partition = deployment.trim(&wal).await;
+    let second = deployment.unify(0);
+    scan(&deployment, "a", 2, &[("1", 2)]).await;
+    let state = deployment.stores.state.clone();
+    let (loss, accepted) =
+        accept_loss(&deployment.cluster, &*state, partition, BELIEVED).await.unwrap().expect("a loss");
+    assert_eq!(loss.kind.name(), "unapplied");
+    assert!(loss.to_string().contains(&format!("tributary unify accept-loss {partition}")), "{loss}");
+    assert!(accepted.metadata.last_ts >= created.sequence.0);
+    // It had halted, and looks again.
+    let again = events.event().await;
+    assert_eq!(again.event.action.name(), "created", "that it had been told was lost");
+    assert!(again.sequence > created.sequence);
+    assert_eq!(accept_loss(&deployment.cluster, &*state, partition, BELIEVED).await.unwrap(), None);
+    second.stop().await;
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A store that takes writes and never finishes them: its process dies between commit and apply.
 struct Stuck(Arc<dyn StateStore>);
 
@@ -317,6 +414,9 @@ impl StateStore for Stuck {
     }
     async fn apply(&self, mutations: &[(i64, Mutation)]) -> Result<(), StoreError> {
         if mutations.is_empty() { Ok(()) } else { std::future::pending().await }
+    }
+    async fn outline(&self, account: &AccountId) -> Result<Vec<Cell>, StoreError> {
+        self.0.outline(account).await
     }
     async fn ranges(&self, account: &AccountId, resource: Resource) -> Result<Ranges, StoreError> {
         self.0.ranges(account, resource).await

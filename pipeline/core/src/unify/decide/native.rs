@@ -1,6 +1,6 @@
 //! Decides a provider's request: one delivery, all its changes in one WAL record.
 
-use tributary_schemas::{id::Bits, state::Head, wal::Mutation};
+use tributary_schemas::{state::Head, wal::Mutation};
 
 use super::{
     MAX_RECORDS,
@@ -42,8 +42,7 @@ pub(super) fn decide(input: &NativeInput, draft: &mut Draft<'_>) -> Result<(), R
     }
     for resource in input.resources() {
         if draft.known.head(account, resource).is_none() {
-            let head = Head { last_full_run: None, bits: Bits::NATIVE, bits_before: None, moved: 0 };
-            draft.push(Mutation::Head { account: account.clone(), resource, head });
+            draft.push(Mutation::Head { account: account.clone(), resource, head: Head::NATIVE });
         }
     }
     if let Some(delivery) = input.delivery.key().filter(|_| !input.changes.is_empty()) {

@@ -134,35 +134,29 @@ impl StateStore for CqlStore {
         Ok(())
     }
 
+    async fn outline(&self, account: &AccountId) -> Result<Vec<Cell>, StoreError> {
+        let mut cells = Vec::new();
+        for resource in Resource::ALL {
+            cells.extend(self.outline_of(account, resource).await?);
+        }
+        Ok(cells)
+    }
+
     async fn ranges(&self, account: &AccountId, resource: Resource) -> Result<Ranges, StoreError> {
-        type Row = (Option<i32>, Option<i32>, Option<Vec<u8>>, Option<i64>, Option<Vec<u8>>, Option<i64>);
-        let partition = (account.as_str(), resource.name());
         let mut found = Ranges::default();
-        let mut page = PagingState::start();
-        loop {
-            let (answer, next) = retried("reading ranges", || {
-                self.session.execute_single_page(&self.state.ranges, partition, page.clone())
-            })
-            .await?;
-            let rows = answer.into_rows_result().context("rows");
-            let rows = rows.map_err(StoreError::broken("reading ranges"))?;
-            let typed =
-                rows.rows::<Row>().context("columns").map_err(StoreError::broken("reading ranges"))?;
-            for row in typed {
-                let (bits, range, v, _, head, _) =
-                    row.context("a row").map_err(StoreError::broken("reading ranges"))?;
-                if let (Some(head), None) = (head, found.head) {
-                    found.head = Some(decoded(&head)?);
+        for cell in self.outline_of(account, resource).await? {
+            match (cell.key, cell.value) {
+                (_, Some(CellValue::Head(head))) => found.head = Some(head),
+                (CellKey::Range(bucket), Some(CellValue::Range(row))) => {
+                    found.rows.push((bucket.bits, bucket.range, row));
                 }
-                if let (Some(bits), Some(range), Some(v)) = (bits.and_then(to_bits), range, v) {
-                    found.rows.push((bits, range as u32, decoded(&v)?));
+                _ => {
+                    let unreadable = anyhow::anyhow!("a cell: `tributary unify repair {account}`");
+                    return Err(StoreError::broken("reading ranges")(unreadable));
                 }
-            }
-            match next {
-                PagingStateResponse::HasMorePages { state } => page = state,
-                PagingStateResponse::NoMorePages => return Ok(found),
             }
         }
+        Ok(found)
     }
 }
 
@@ -216,6 +210,45 @@ fn batches(mutations: &[(i64, Mutation)]) -> Vec<Write> {
 }
 
 impl CqlStore {
+    /// An (account, resource)'s head and its ranges' rows.
+    async fn outline_of(&self, account: &AccountId, resource: Resource) -> Result<Vec<Cell>, StoreError> {
+        type Row = (Option<i32>, Option<i32>, Option<Vec<u8>>, Option<i64>, Option<Vec<u8>>, Option<i64>);
+        let partition = (account.as_str(), resource.name());
+        let (mut head, mut cells) = (None, Vec::new());
+        let mut page = PagingState::start();
+        loop {
+            let (answer, next) = retried("reading ranges", || {
+                self.session.execute_single_page(&self.state.ranges, partition, page.clone())
+            })
+            .await?;
+            let rows = answer.into_rows_result().context("rows");
+            let rows = rows.map_err(StoreError::broken("reading ranges"))?;
+            let typed =
+                rows.rows::<Row>().context("columns").map_err(StoreError::broken("reading ranges"))?;
+            for row in typed {
+                let (bits, range, v, ts, the_head, head_ts) =
+                    row.context("a row").map_err(StoreError::broken("reading ranges"))?;
+                if let (Some(v), Some(ts), None) = (the_head, head_ts, &head) {
+                    let key = CellKey::Head(account.clone(), resource);
+                    let value = Some(value(&key, &v)?);
+                    head = Some(Cell { key, ts, value });
+                }
+                if let (Some(bits), Some(range), Some(v), Some(ts)) = (bits.and_then(to_bits), range, v, ts) {
+                    let range = range as u32;
+                    let key = CellKey::Range(Bucket { account: account.clone(), resource, bits, range });
+                    let value = Some(value(&key, &v)?);
+                    cells.push(Cell { key, ts, value });
+                }
+            }
+            match next {
+                PagingStateResponse::HasMorePages { state } => page = state,
+                PagingStateResponse::NoMorePages => break,
+            }
+        }
+        cells.extend(head);
+        Ok(cells)
+    }
+
     async fn answer(&self, want: Want) -> Result<Vec<Cell>, StoreError> {
         match want {
             Want::Cell(key) => Ok(self.cell(key).await?.into_iter().collect()),
@@ -399,10 +432,6 @@ fn text(value: impl std::fmt::Display) -> CqlValue {
 
 fn to_bits(bits: i32) -> Option<Bits> {
     Bits::new(u8::try_from(bits).ok()?)
-}
-
-fn decoded<T: codec::Format>(bytes: &[u8]) -> Result<T, StoreError> {
-    codec::decode(bytes).context("a cell").map_err(StoreError::broken("reading state"))
 }
 
 fn value(key: &CellKey, bytes: &[u8]) -> Result<CellValue, StoreError> {

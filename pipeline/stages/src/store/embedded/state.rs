@@ -55,32 +55,49 @@ impl StateStore for EmbeddedStore {
         Ok(())
     }
 
+    async fn outline(&self, account: &AccountId) -> Result<Vec<Cell>, StoreError> {
+        let mut cells = Vec::new();
+        for resource in Resource::ALL {
+            cells.extend(self.outline_of(account, resource)?);
+        }
+        Ok(cells)
+    }
+
     async fn ranges(&self, account: &AccountId, resource: Resource) -> Result<Ranges, StoreError> {
-        let head = match self.cell(&CellKey::Head(account.clone(), resource))?.and_then(|cell| cell.value) {
-            Some(CellValue::Head(head)) => Some(head),
-            Some(CellValue::Record(_) | CellValue::Range(_) | CellValue::Mark | CellValue::Unreadable)
-            | None => None,
-        };
-        let mut rows = Vec::new();
-        for entry in
-            self.cells.prefix(key(&[b"range", account.as_str().as_bytes(), resource.name().as_bytes(), b""]))
-        {
+        let mut found = Ranges::default();
+        for cell in self.outline_of(account, resource)? {
+            match (cell.key, cell.value) {
+                (_, Some(CellValue::Head(head))) => found.head = Some(head),
+                (CellKey::Range(bucket), Some(CellValue::Range(row))) => {
+                    found.rows.push((bucket.bits, bucket.range, row));
+                }
+                (_, None) => {}
+                _ => {
+                    let unreadable = anyhow::anyhow!("a cell: `tributary unify repair {account}`");
+                    return Err(StoreError::broken("reading ranges")(unreadable));
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl EmbeddedStore {
+    /// An (account, resource)'s head and its ranges' rows.
+    fn outline_of(&self, account: &AccountId, resource: Resource) -> Result<Vec<Cell>, StoreError> {
+        let mut cells = Vec::from_iter(self.cell(&CellKey::Head(account.clone(), resource))?);
+        let prefix = key(&[b"range", account.as_str().as_bytes(), resource.name().as_bytes(), b""]);
+        for entry in self.cells.prefix(prefix) {
             let (at, value) = entry.into_inner().map_err(away)?;
             let Some([bits, a, b, c, d]) = at.last_chunk::<5>() else { continue };
             let Some(bits) = Bits::new(*bits) else { continue };
             let range = u32::from_be_bytes([*a, *b, *c, *d]);
             let bucket = Bucket { account: account.clone(), resource, bits, range };
-            if let Some(Cell { value: Some(CellValue::Range(row)), .. }) =
-                self.visible(CellKey::Range(bucket), &value)?
-            {
-                rows.push((bits, range, row));
-            }
+            cells.extend(self.visible(CellKey::Range(bucket), &value)?);
         }
-        Ok(Ranges { head, rows })
+        Ok(cells)
     }
-}
 
-impl EmbeddedStore {
     fn cell(&self, key: &CellKey) -> Result<Option<Cell>, StoreError> {
         match self.cells.get(place(key)).map_err(away)? {
             Some(value) => self.visible(key.clone(), &value),
