@@ -2,14 +2,19 @@
 //!
 //! The row describes *what unify knows*, not the last message: whoever changes a record changes its range's row with it.
 
+mod count;
+mod editor;
+
 use std::ops::RangeInclusive;
 
 use tributary_schemas::{
     id::{AccountId, Bits, RecordKey},
     resource::Resource,
-    state::{Bucket, Head, RangeRow, State, weight},
+    state::{Bucket, Head},
 };
 
+pub use self::count::counted;
+pub(crate) use self::editor::{Count, Editor};
 use crate::cells::Cells;
 
 /// The finest cut that a run may choose, in bits. The rows of a cut are removed in one WAL record when it is left behind.
@@ -76,54 +81,4 @@ pub fn overlapping(of: Bits, bits: Bits, range: u32) -> RangeInclusive<u32> {
     }
     let first = range << (fine - coarse);
     first..=first + ((1 << (fine - coarse)) - 1)
-}
-
-/// Counts a record in.
-pub fn add(row: &mut RangeRow, key: RecordKey, state: State) {
-    match state {
-        State::Live(hash) => {
-            row.live += 1;
-            row.sum = row.sum.wrapping_add(weight(key, hash));
-        }
-        State::Touched => row.touched += 1,
-        State::Missing { .. } => row.missing += 1,
-        State::Gone => {}
-    }
-}
-
-/// Counts a record out that was counted in.
-pub fn remove(row: &mut RangeRow, key: RecordKey, state: State) {
-    match state {
-        State::Live(hash) => {
-            row.live = row.live.saturating_sub(1);
-            row.sum = row.sum.wrapping_sub(weight(key, hash));
-        }
-        State::Touched => row.touched = row.touched.saturating_sub(1),
-        State::Missing { .. } => row.missing = row.missing.saturating_sub(1),
-        State::Gone => {}
-    }
-}
-
-/// The row with its records counted anew.
-pub fn counted(row: &RangeRow, records: impl IntoIterator<Item = (RecordKey, State)>) -> RangeRow {
-    let empty = RangeRow { projection: row.projection, run: row.run, ..RangeRow::EMPTY };
-    records.into_iter().fold(empty, |mut row, (key, state)| {
-        add(&mut row, key, state);
-        row
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_of_two_cuts_overlap_where_their_keys_do() {
-        let bits = |bits| Bits::new(bits).unwrap();
-        for (of, cut, range, expected) in
-            [(6, 6, 5, 5..=5), (6, 8, 5, 1..=1), (8, 6, 1, 4..=7), (6, 0, 0, 0..=63), (0, 6, 9, 0..=0)]
-        {
-            assert_eq!(overlapping(bits(of), bits(cut), range), expected, "{of} {cut} {range}");
-        }
-    }
 }

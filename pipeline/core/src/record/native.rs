@@ -9,8 +9,10 @@ use tributary_schemas::{
     time::Timestamp,
 };
 
-use super::{Record, Seen};
-use crate::record::Note;
+use super::{
+    note::Note,
+    seen::{Record, Seen},
+};
 
 /// What a native event tells of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -47,6 +47,8 @@ pub enum Note {
     Moved,
     /// A record that has long been gone was removed.
     Purged,
+    /// A range's row did not count what is in the range: it was mended.
+    Miscounted,
 }
 
 impl Note {
@@ -75,6 +77,7 @@ impl Note {
             Self::OldTombstone => "old_tombstone",
             Self::Moved => "moved",
             Self::Purged => "purged",
+            Self::Miscounted => "miscounted",
         }
     }
 }

@@ -6,11 +6,12 @@ use tributary_schemas::{
     state::{Introduced, Known, State},
 };
 
-use super::{Doubt, Hashes, Pass, Record, Seen, Sight, Standing};
-use crate::{
-    guard::{Guard, holds},
-    record::Note,
+use super::{
+    note::Note,
+    pass::{Doubt, Hashes, Pass, Sight, Standing},
+    seen::{Record, Seen},
 };
+use crate::guard::{Guard, holds};
 
 /// The run says nothing about the record, but its range goes on.
 pub(super) fn barred(record: Record<'_>, pass: &Pass, sight: Sight, bar: Note) -> Seen {

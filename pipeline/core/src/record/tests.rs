@@ -6,8 +6,16 @@
 //! `n3`: a native `updated`, `n3+` `created`, `n3-` `deleted`; `<1` at its end: at time 1 by the provider's clock.
 //! Run 3 begins at time 3, and `n3` is received then; a time is ten minutes, `'` makes it a minute later, and `settle` is two minutes.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
-use tributary_schemas::id::Sequence;
+use tributary_schemas::{
+    id::{RecordHash, RunId, Sequence},
+    observation::Content,
+    resource::Action,
+    state::{At, Introduced, State},
+    time::Timestamp,
+};
 
 use super::*;
 

@@ -4,18 +4,19 @@
 //! the next one sees them. What an input wants can be read for all inputs of a batch at once, before any is decided: a
 //! cut that an input before it brings in holds nothing but what that batch put there.
 
+mod decision;
 mod delta;
 mod draft;
 mod event;
 mod input;
-pub(crate) mod merge;
+mod limits;
+mod merge;
 mod native;
 mod summary;
 #[cfg(test)]
 mod tests;
 
 use tributary_schemas::{
-    event::UnifiedEvent,
     id::AccountId,
     observation::Snapshot,
     resource::Resource,
@@ -23,14 +24,14 @@ use tributary_schemas::{
     wal::{Cut, Mutation},
 };
 
-pub(crate) use self::{draft::Draft, input::MAX_RECORDS};
-
-/// The longest name of a record, in bytes: more is no name, and no store is asked to keep it.
-pub const MAX_REMOTE_ID: usize = 8_192;
+use self::draft::Draft;
+#[cfg(test)]
+use self::limits::MAX_RECORDS;
 pub use self::{
-    draft::{MAX_EVENT_BYTES, MAX_EVENTS, MAX_WAL_BYTES},
+    decision::Decision,
     event::Telling,
     input::{Input, NativeChange, NativeInput},
+    limits::{MAX_EVENT_BYTES, MAX_EVENTS, MAX_REMOTE_ID, MAX_WAL_BYTES},
 };
 use crate::{
     cells::{CellKey, Cells},
@@ -38,17 +39,6 @@ use crate::{
     record::Note,
     unify::rejection::Rejection,
 };
-
-/// What an input message changes and announces.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Decision {
-    /// What changes; mutation *i* is written at `ts + i`.
-    pub mutations: Vec<Mutation>,
-    /// What is announced, in this order. An event's sequence is its record's mutation's timestamp.
-    pub events: Vec<UnifiedEvent>,
-    /// What was silent, for the metrics.
-    pub notes: Vec<Note>,
-}
 
 /// Decides an input. `known` holds what it wanted, `ts` is the first free timestamp.
 ///

@@ -5,6 +5,7 @@
 //! batch, partitions in turn, and wraps it in one transaction; only what the broker has [`Committed`](super::Committed) may
 //! be applied.
 
+mod batches;
 mod work;
 
 use std::{collections::BTreeMap, time::Duration};

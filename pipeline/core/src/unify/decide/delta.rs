@@ -6,7 +6,7 @@ use tributary_schemas::{
     state::RangeRow,
 };
 
-use super::{MAX_RECORDS, draft::Draft, event::Telling};
+use super::{draft::Draft, event::Telling, limits::MAX_RECORDS};
 use crate::{
     range::Ground,
     record::{Hashes, Note, Observation, Pass, Sight, Standing, Told, observe},
@@ -52,12 +52,12 @@ fn see(
 ) {
     let key = remote_id.key();
     let bucket = ground.place(draft.known, key);
-    if let Some(note) = dropped(&page.run, draft.row(&bucket).as_ref()) {
+    if let Some(note) = dropped(&page.run, draft.ranges.row(&bucket)) {
         draft.note(note);
         return;
     }
     let observation = Observation { remote_id, told: Told::Run(pass.clone(), sight) };
-    let seen = observe(draft.record(&bucket, key).as_ref(), &observation);
+    let seen = observe(draft.record(&bucket, key), &observation);
     draft.take(&bucket, key, seen, telling);
 }
 

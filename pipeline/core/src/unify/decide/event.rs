@@ -14,8 +14,8 @@ use tributary_schemas::{
 };
 
 use super::{
-    draft::MAX_EVENT_BYTES,
     input::{NativeChange, NativeInput},
+    limits::MAX_EVENT_BYTES,
 };
 
 /// Whether the bodies of a request go on.

@@ -15,9 +15,6 @@ use crate::{
     range::{Ground, overlapping},
 };
 
-/// How many records one message may hold.
-pub(crate) const MAX_RECORDS: usize = 16_384;
-
 /// One input message, decoded; native bodies are mapped by their connector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {

@@ -10,18 +10,19 @@ mod stored;
 use std::time::Duration;
 
 use tributary_schemas::{
+    id::RecordKey,
     observation::{Absence, Announce, Content, RangeListing},
-    state::{At, Known, RangeRow, State},
+    state::{At, Known, State},
     time::Timestamp,
     wal::Mutation,
 };
 
 use self::{listing::Pair, stored::Stored};
+use super::{draft::Draft, event::Telling};
 use crate::{
     guard::{Guard, holds},
-    range,
+    range::Count,
     record::{Doubt, Note, Observation, Sight, Standing, Told, observe},
-    unify::decide::{Draft, Telling},
     unify::rejection::Rejection,
 };
 
@@ -32,7 +33,7 @@ const REMEMBERED: Duration = Duration::from_secs(7 * 86_400);
 ///
 /// # Errors
 /// A [`Rejection`] if the listing is not what a listing must be.
-pub(crate) fn merge(listing: &RangeListing, draft: &mut Draft<'_>) -> Result<(), Rejection> {
+pub(super) fn merge(listing: &RangeListing, draft: &mut Draft<'_>) -> Result<(), Rejection> {
     let listed = listing::keyed(listing)?;
     let run = &listing.run;
     let head = draft.known.head(&run.source.account, run.resource);
@@ -58,30 +59,29 @@ fn merge_stored(
 ) {
     let pairs = listing::pair(listed, stored.records());
     let doubt = doubt(listing, stored, &pairs);
-    let mut there = Vec::with_capacity(pairs.len());
+    let mut there: Vec<(RecordKey, State)> = Vec::with_capacity(pairs.len());
     let mut changed = Change::Nothing;
     for pair in &pairs {
-        let (known, change) = one(listing, stored, pair, doubt, draft);
+        let (state, change) = one(listing, stored, pair, doubt, draft);
         changed = changed.max(change);
         let listed = || match pair.content {
             Some(Content::Hash(hash)) => State::Live(hash),
             Some(Content::Unread) | None => State::Gone,
         };
-        there.extend(
-            known.map(|known| (pair.key, if holds(Guard::SumOfKnown) { known.state } else { listed() })),
-        );
+        there.extend(state.map(|state| (pair.key, if holds(Guard::SumOfKnown) { state } else { listed() })));
     }
-    let row =
-        RangeRow { projection: Some(listing.run.projection), run: Some(listing.run.run), ..RangeRow::EMPTY };
-    if changed == Change::Record || stored.stands_otherwise(&listing.run) {
-        draft.push(Mutation::Range {
-            bucket: stored.bucket().clone(),
-            row: Some(range::counted(&row, there)),
-        });
+    let (run, bucket) = (&listing.run, stored.bucket());
+    let begins = stored.has_no_row();
+    if changed == Change::Record || stored.stands_otherwise(run) {
+        draft.ranges.stand(bucket, run.projection, run.run);
+    }
+    // All of it is at hand: a row that counts otherwise is mended, and told of.
+    if draft.ranges.count(bucket, there) == Count::Wrong && !begins {
+        draft.note(Note::Miscounted);
     }
     if let Some(head) = stored.leave(draft) {
         draft.note(Note::Moved);
-        let (account, resource) = (listing.run.source.account.clone(), listing.run.resource);
+        let (account, resource) = (run.source.account.clone(), run.resource);
         draft.push(Mutation::Head { account, resource, head });
     }
 }
@@ -93,14 +93,14 @@ enum Change {
     Record,
 }
 
-/// Merges one record, and writes it where it changed or moves.
+/// Merges one record, and writes it where it changed or moves; gives what it is then.
 fn one(
     listing: &RangeListing,
     stored: &Stored<'_>,
     pair: &Pair<'_>,
     doubt: Doubt,
     draft: &mut Draft<'_>,
-) -> (Option<Known>, Change) {
+) -> (Option<State>, Change) {
     let before = pair.kept.map(|kept| kept.known);
     let sight = match (pair.content, listing.absence) {
         (Some(content), _) => Sight::Listed(content),
@@ -110,28 +110,31 @@ fn one(
     let pass = stored.pass(&listing.run, pair.key);
     let observation = Observation { remote_id: pair.remote_id, told: Told::Run(pass, sight) };
     let seen = observe(before, &observation);
-    let moved_from = pair.kept.map(|kept| &kept.bucket).filter(|from| *from != stored.bucket());
-    let drop = |bucket| Mutation::Record { bucket, key: pair.key, known: None };
-    if let Some(from) = moved_from {
-        draft.push(drop(from.clone()));
-    }
-    if let Some(now) = draft.tell(stored.bucket(), pair.key, seen, Telling::synthetic(&listing.run)) {
-        return (Some(now), Change::Record);
+    let (bucket, state) = (stored.bucket(), before.map_or(State::Gone, |known| known.state));
+    let moved_from = pair.kept.map(|kept| &kept.bucket).filter(|from| *from != bucket);
+    let counted = match moved_from {
+        Some(from) => {
+            draft.ranges.write(from, pair.key, state, None);
+            State::Gone
+        }
+        None => state,
+    };
+    if let Some(now) = draft.tell(bucket, pair.key, counted, seen, Telling::synthetic(&listing.run)) {
+        return (Some(now.state), Change::Record);
     }
     match before {
         Some(known) if long_gone(known, draft.now) => {
             draft.note(Note::Purged);
             if moved_from.is_none() {
-                draft.push(drop(stored.bucket().clone()));
+                draft.ranges.write(bucket, pair.key, counted, None);
             }
             (None, Change::Nothing)
         }
         Some(known) if moved_from.is_some() => {
-            let (bucket, known) = (stored.bucket().clone(), known.clone());
-            draft.push(Mutation::Record { bucket, key: pair.key, known: Some(known.clone()) });
-            (Some(known), Change::Record)
+            draft.ranges.write(bucket, pair.key, counted, Some(known.clone()));
+            (Some(state), Change::Record)
         }
-        Some(known) => (Some(known.clone()), Change::Nothing),
+        Some(_) => (Some(state), Change::Nothing),
         None => (None, Change::Nothing),
     }
 }

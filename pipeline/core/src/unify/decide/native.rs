@@ -3,10 +3,10 @@
 use tributary_schemas::{state::Head, wal::Mutation};
 
 use super::{
-    MAX_RECORDS,
     draft::Draft,
     event::{Bodies, Telling},
     input::{NativeChange, NativeInput},
+    limits::MAX_RECORDS,
 };
 use crate::{
     range::Ground,
@@ -37,7 +37,7 @@ pub(super) fn decide(input: &NativeInput, draft: &mut Draft<'_>) -> Result<(), R
             settle: input.settle,
         };
         let observation = Observation { remote_id: &change.remote_id, told: Told::Native(news) };
-        let seen = observe(draft.record(&bucket, key).as_ref(), &observation);
+        let seen = observe(draft.record(&bucket, key), &observation);
         draft.take(&bucket, key, seen, Telling::native(input, change, bodies));
     }
     for resource in input.resources() {

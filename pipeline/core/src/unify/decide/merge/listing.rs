@@ -10,7 +10,7 @@ use tributary_schemas::{
 use super::stored::Kept;
 use crate::{
     range::FINEST,
-    unify::{decide::MAX_RECORDS, rejection::Rejection},
+    unify::{decide::limits::MAX_RECORDS, rejection::Rejection},
 };
 
 /// A listed record with its key.

@@ -6,14 +6,13 @@ use tributary_schemas::{
     id::{Bits, RecordKey},
     observation::{RangeListing, Run},
     state::{Bucket, Head, Known, RangeRow},
-    wal::Mutation,
 };
 
 use crate::{
     cells::Cells,
-    range::{self, Ground, overlapping},
+    range::{Ground, overlapping},
     record::{Hashes, Pass, Standing},
-    unify::decide::Draft,
+    unify::decide::draft::Draft,
 };
 
 /// What is kept of a listing's range.
@@ -36,15 +35,7 @@ enum Place<'a> {
     /// In the range's own bucket.
     Here(Option<&'a RangeRow>),
     /// In buckets of the cut before: this listing moves them.
-    Before { bits: Bits, left: BTreeMap<u32, Left<'a>> },
-}
-
-/// A bucket that the range's records leave.
-struct Left<'a> {
-    bucket: Bucket,
-    row: Option<&'a RangeRow>,
-    /// The row without them.
-    rest: Option<RangeRow>,
+    Before { bits: Bits, rows: BTreeMap<u32, Option<&'a RangeRow>> },
 }
 
 impl<'a> Stored<'a> {
@@ -61,14 +52,10 @@ impl<'a> Stored<'a> {
                     let old = ground.bucket(bits, range);
                     let ours = |key: &RecordKey| key.range(run.bits) == listing.range;
                     records.extend(kept(known, &old).filter(|kept| ours(&kept.key)));
-                    let others = known.slice(&old).filter(|(key, _)| !ours(key));
-                    let others = others.map(|(key, known)| (key, known.state));
-                    let row = known.range(&old);
-                    let rest = row.map(|row| range::counted(row, others));
-                    (range, Left { bucket: old, row, rest })
+                    (range, known.range(&old))
                 };
-                let left = overlapping(bits, run.bits, listing.range).map(&mut leave).collect();
-                (Place::Before { bits, left }, records)
+                let rows = overlapping(bits, run.bits, listing.range).map(&mut leave).collect();
+                (Place::Before { bits, rows }, records)
             }
             Some(_) | None => (Place::Here(row), kept(known, &bucket).collect()),
         };
@@ -108,21 +95,20 @@ impl<'a> Stored<'a> {
         }
     }
 
-    /// Writes what is left of the buckets that the range's records left; with the last range their rows go. Returns how
-    /// the (account, resource) stands then, if anything was moved.
+    /// Whether the range has had no row of its own up to now.
+    pub(super) fn has_no_row(&self) -> bool {
+        matches!(self.place, Place::Here(None) | Place::Before { .. })
+    }
+
+    /// With the last range the rows of the cut before go. Returns how the (account, resource) stands then, if anything was
+    /// moved.
     pub(super) fn leave(&self, draft: &mut Draft<'_>) -> Option<Head> {
-        let Place::Before { bits, left } = &self.place else { return None };
+        let Place::Before { bits, .. } = &self.place else { return None };
         let moved = self.head.moved + 1;
         if moved < self.head.bits.ranges() {
-            for left in left.values().filter(|left| left.rest.as_ref() != left.row) {
-                draft.push(Mutation::Range { bucket: left.bucket.clone(), row: left.rest.clone() });
-            }
             return Some(Head { moved, ..self.head });
         }
-        for range in 0..bits.ranges() {
-            let bucket = Bucket { bits: *bits, range, ..self.bucket.clone() };
-            draft.push(Mutation::Range { bucket, row: None });
-        }
+        draft.ranges.leave(&self.bucket, *bits);
         Some(Head { bits_before: None, moved: 0, ..self.head })
     }
 
@@ -130,7 +116,7 @@ impl<'a> Stored<'a> {
     fn row(&self, key: RecordKey) -> Option<&RangeRow> {
         match &self.place {
             Place::Here(row) => *row,
-            Place::Before { bits, left } => left.get(&key.range(*bits))?.row,
+            Place::Before { bits, rows } => *rows.get(&key.range(*bits))?,
         }
     }
 }
