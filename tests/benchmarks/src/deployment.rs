@@ -16,6 +16,7 @@ pub(crate) const PARTITIONS: i32 = 4;
 pub(crate) struct Deployment {
     unify: Unify,
     pub(crate) cluster: Cluster,
+    pub(crate) keyspace: String,
     ports: [u16; 2],
 }
 
@@ -39,7 +40,7 @@ impl Deployment {
         }
         unify.prepare(PARTITIONS).await?;
         let cluster = Cluster::new(Config { brokers: kafka.to_owned(), prefix, ..Config::default() });
-        Ok(Self { unify, cluster, ports })
+        Ok(Self { unify, cluster, keyspace, ports })
     }
 
     pub(crate) fn start(&self, process: usize) -> anyhow::Result<Process> {
@@ -50,6 +51,10 @@ impl Deployment {
 impl Process {
     pub(crate) async fn metrics(&self) -> anyhow::Result<String> {
         Ok(reqwest::get(format!("http://127.0.0.1:{}/metrics", self.port)).await?.text().await?)
+    }
+
+    pub(crate) fn pid(&self) -> anyhow::Result<u32> {
+        self.child.id().context("it has ended by itself")
     }
 
     pub(crate) async fn kill(mut self) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@
 
 mod deployment;
 mod events;
+mod scans;
 
 use std::{
     collections::HashMap,
@@ -37,12 +38,21 @@ struct Arguments {
     /// Only these.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "throughput,latency,takeover")]
     only: Vec<Measure>,
+    /// Accounts of a scans run.
+    #[arg(long, default_value_t = 1_000)]
+    accounts: usize,
+    /// Records of each.
+    #[arg(long, default_value_t = 1_000)]
+    records: usize,
+    /// Where ops/local keeps its services, whose CPU is measured too.
+    #[arg(long, env = "TRIBUTARY_LOCAL")]
+    services: Option<PathBuf>,
     /// tributary as it is.
     #[arg(long)]
     with: PathBuf,
     /// tributary without transactions.
     #[arg(long)]
-    without: PathBuf,
+    without: Option<PathBuf>,
     /// Kafka, as ops/local/up prints it.
     #[arg(long, env = "TRIBUTARY_KAFKA")]
     kafka: String,
@@ -59,6 +69,8 @@ enum Measure {
     Latency,
     /// One of two processes is killed.
     Takeover,
+    /// Scans: a first load, changes, quiet ones, beside the least that a first load can cost.
+    Scans,
 }
 
 #[tokio::main]
@@ -76,6 +88,7 @@ async fn main() -> anyhow::Result<()> {
                 }
             }
             Measure::Takeover => takeover(&arguments).await?,
+            Measure::Scans => scans::scans(&arguments).await?,
         }
     }
     Ok(())
@@ -90,8 +103,9 @@ impl Arguments {
 /// A backlog that is there before the process starts; the first tenth warms up and is not counted.
 async fn throughput(arguments: &Arguments) -> anyhow::Result<()> {
     let mut rates: HashMap<&str, Vec<f64>> = HashMap::new();
+    let without = arguments.without.as_ref().context("--without: unify without transactions")?;
     for run in 0..arguments.runs {
-        for (name, binary) in [("without", &arguments.without), ("with", &arguments.with)] {
+        for (name, binary) in [("without", without), ("with", &arguments.with)] {
             let deployment = arguments.deployment(binary).await?;
             let mut writer = Writer::new(&deployment.cluster)?;
             for event in 0..arguments.events {
@@ -274,7 +288,7 @@ impl Process {
     }
 
     /// How many partitions it reads.
-    async fn partitions(&self) -> anyhow::Result<f64> {
+    pub(crate) async fn partitions(&self) -> anyhow::Result<f64> {
         let metrics = self.metrics().await?;
         let lines = metrics.lines().filter(|line| line.starts_with("tributary_unify_partitions{"));
         Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
