@@ -6,7 +6,7 @@ use tributary_schemas::{
 };
 
 /// Counts a record in.
-pub fn add(row: &mut RangeRow, key: RecordKey, state: State) {
+pub(super) fn add(row: &mut RangeRow, key: RecordKey, state: State) {
     match state {
         State::Live(hash) => {
             row.live += 1;
@@ -19,7 +19,7 @@ pub fn add(row: &mut RangeRow, key: RecordKey, state: State) {
 }
 
 /// Counts a record out that was counted in.
-pub fn remove(row: &mut RangeRow, key: RecordKey, state: State) {
+pub(super) fn remove(row: &mut RangeRow, key: RecordKey, state: State) {
     match state {
         State::Live(hash) => {
             row.live = row.live.saturating_sub(1);
