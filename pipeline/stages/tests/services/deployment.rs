@@ -144,18 +144,9 @@ impl Deployment {
 
     /// Starts unify with a state store of the test's own.
     pub(crate) fn unify_on(&self, instance: u32, state: Arc<dyn StateStore>) -> Running {
-        self.unify_knowing(Catalog::built_in().unwrap(), instance, state)
-    }
-
-    /// Starts unify with connectors of the test's own.
-    pub(crate) fn unify_knowing(
-        &self,
-        catalog: Catalog,
-        instance: u32,
-        state: Arc<dyn StateStore>,
-    ) -> Running {
         let config = unify::Config { instance, ..Default::default() };
         let runtime = tokio::runtime::Handle::current();
+        let catalog = Catalog::built_in().unwrap();
         let unify = Unify::build(config, self.cluster.clone(), state, catalog, runtime);
         let stop = CancellationToken::new();
         Running { task: tokio::spawn(unify.run(stop.clone())), stop }
