@@ -13,7 +13,7 @@ use tributary_schemas::{
     id::{RecordHash, RunId, Sequence},
     observation::Content,
     resource::Action,
-    state::{At, Introduced, State},
+    state::State,
     time::Timestamp,
 };
 
