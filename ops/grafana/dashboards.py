@@ -2,7 +2,7 @@
 """Writes dashboards/*.json: the overview in the order of the flow, and one for each stage.
 
 A panel is a title, a unit and its queries; run this after a change, and commit what it writes. tests/tests/quick/operations.rs
-holds every query to ops/metrics.md and the recording rules, tests/tests/e2e/alerts.rs evaluates each against a Prometheus.
+holds every query to ops/metrics.md and the recording rules, tests/tests/alerts evaluates each against a Prometheus.
 """
 
 import json

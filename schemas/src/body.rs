@@ -1,5 +1,7 @@
 //! The webhook's JSON body, byte for byte (contract §2), and the provider's request inside it.
 
+pub mod schema;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::value::RawValue;

@@ -5,8 +5,8 @@ use std::process::Stdio;
 use anyhow::{Context, bail};
 use serde_json::Value;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
 };
 
 use crate::{PATIENCE, env};
@@ -172,4 +172,54 @@ fn java(main: &str) -> Command {
     let folder = env("TRIBUTARY_TEST_JAVA");
     java.args(["-Xmx256m", "-cp", &format!("{folder}/classes:{folder}/libs/*"), main]);
     java
+}
+
+/// TypeScript's compiler, and a judge of JSON Schemas, that have read a deployment's `/openapi.json`.
+pub struct Types {
+    judge: Client,
+    bodies: ChildStdin,
+}
+
+impl Types {
+    /// Makes types of the document and compiles a consumer by them.
+    ///
+    /// # Errors
+    /// What does not compile.
+    pub async fn start(control: &str) -> anyhow::Result<Self> {
+        let mut node = Command::new("node");
+        node.arg(beside_its_packages("types.mjs")?).arg(format!("{control}/openapi.json"));
+        node.arg(format!("{}/consumer.ts", env("TRIBUTARY_TEST_CLIENTS"))).stdin(Stdio::piped());
+        node.stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = node.spawn().context("starting node")?;
+        let bodies = child.stdin.take().context("its input")?;
+        let lines = BufReader::new(child.stdout.take().context("its output")?).lines();
+        let mut judge = Client { _child: child, lines };
+        let compiled = judge.line().await?;
+        anyhow::ensure!(compiled == "compiled", "the consumer does not compile: {compiled}");
+        Ok(Self { judge, bodies })
+    }
+
+    /// Checks a webhook's body against what the document says of its event.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub async fn check(&mut self, body: &Value) -> anyhow::Result<()> {
+        self.bodies.write_all(format!("{body}\n").as_bytes()).await?;
+        let said = self.judge.json().await?;
+        anyhow::ensure!(said["valid"] == true, "{said}: {body}");
+        Ok(())
+    }
+}
+
+/// Writes a record by a client that is not ours.
+///
+/// # Errors
+/// When it is not acknowledged.
+pub async fn produce(topic: &str, value: &[u8]) -> anyhow::Result<()> {
+    const PROGRAM: &str = "import sys, confluent_kafka as k; p = k.Producer({'bootstrap.servers': sys.argv[1]}); \
+         p.produce(sys.argv[2], bytes.fromhex(sys.argv[3]), b'anybody'); sys.exit(p.flush(30))";
+    let mut python = Command::new(env("TRIBUTARY_TEST_PYTHON"));
+    python.args(["-c", PROGRAM, &env("TRIBUTARY_TEST_KAFKA"), topic, &hex::encode(value)]);
+    anyhow::ensure!(python.status().await?.success(), "{topic}: the record was not taken");
+    Ok(())
 }

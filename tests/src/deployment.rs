@@ -28,6 +28,8 @@ pub struct Deployment {
     process: Option<Child>,
     /// Stages that run in a process of their own.
     apart: BTreeMap<&'static str, Child>,
+    /// Their admin ports: each stage keeps its own.
+    admins: BTreeMap<&'static str, u16>,
 }
 
 /// The operator's key of every deployment of the tests.
@@ -111,6 +113,7 @@ allow = ["127.0.0.0/8"]
             clock: None,
             process: None,
             apart: BTreeMap::new(),
+            admins: BTreeMap::new(),
         };
         let keys = deployment.command(&["keys", "generate"]).await?;
         deployment.keys = keys.trim().split_once('=').context("TRIBUTARY_KEYS=…")?.1.to_owned();
@@ -200,11 +203,21 @@ allow = ["127.0.0.0/8"]
     /// When it can't be started.
     pub fn start_stage(&mut self, stage: &'static str) -> anyhow::Result<()> {
         let mut command = self.tributary(&["run", "--stages", stage]);
-        command.env("TRIBUTARY__TELEMETRY__LISTEN", "127.0.0.1:0");
+        let admin = match self.admins.get(stage) {
+            Some(port) => *port,
+            None => free_port()?,
+        };
+        self.admins.insert(stage, admin);
+        command.env("TRIBUTARY__TELEMETRY__LISTEN", format!("127.0.0.1:{admin}"));
         let log = std::fs::File::options().create(true).append(true).open(self.log())?;
         command.stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
         self.apart.insert(stage, command.spawn().context("starting a stage")?);
         Ok(())
+    }
+
+    /// The admin port of each stage that has had a process of its own.
+    pub fn admins(&self) -> &BTreeMap<&'static str, u16> {
+        &self.admins
     }
 
     /// kill -9 of a stage's process.

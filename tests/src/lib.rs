@@ -4,7 +4,9 @@
 pub mod client;
 pub mod clock;
 pub mod deployment;
+pub mod greenhouse;
 pub mod operations;
+pub mod prometheus;
 pub mod tryton;
 pub mod unify;
 

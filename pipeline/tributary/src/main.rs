@@ -7,6 +7,7 @@ mod doctor;
 mod events;
 mod id;
 mod project;
+mod ready;
 mod run;
 mod sandbox;
 mod schemas;
@@ -44,6 +45,8 @@ enum Command {
     Sandbox(sandbox::Arguments),
     /// Check that everything around Tributary is as it must be: each line says what is wrong and what to change.
     Doctor(doctor::Arguments),
+    /// Ask the process on this machine whether it is ready; exits 1 if it is not.
+    Ready(ready::Arguments),
     /// Create and check the Kafka topics.
     #[command(subcommand)]
     Topics(apply::Topics),
@@ -119,6 +122,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(arguments) => run::run(config, arguments).await?,
         Command::Sandbox(arguments) => return sandbox::run(arguments).await,
         Command::Doctor(arguments) => return doctor::run(&config, arguments).await,
+        Command::Ready(arguments) => return ready::run(&config, arguments).await,
         Command::Topics(command) => return apply::topics(&config, command).await,
         Command::Schema(command) => apply::schema(&config, command).await?,
         Command::Schemas(command) => return schemas::run(&config, command).await,

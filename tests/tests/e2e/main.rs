@@ -6,8 +6,12 @@ mod clocks;
 mod deaths;
 mod doctor;
 mod kills;
+#[cfg(target_os = "linux")]
+mod manifests;
 mod native;
 mod openapi;
 mod polled;
 mod readers;
+mod readme;
 mod tenancy;
+mod types;

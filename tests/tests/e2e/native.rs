@@ -1,28 +1,9 @@
 //! Greenhouse's webhooks, signed as it documents, to a subscriber.
 
-use hmac::{Hmac, Mac};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use sha2::Sha256;
+pub(crate) use tributary_tests::greenhouse::{SECRET, application, signed};
 use tributary_tests::{client::Client, deployment::Deployment};
-
-pub(crate) const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
-
-pub(crate) fn signed(secret: &str, body: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-    mac.update(body);
-    format!("sha256 {}", hex::encode(mac.finalize().into_bytes()))
-}
-
-pub(crate) fn application(id: u64, notes: usize) -> Vec<u8> {
-    let application = json!({
-        "id": id, "status": "active", "applied_at": "2026-03-22T00:00:00Z", "last_activity_at": "2026-04-09T16:38:36Z",
-        "jobs": [{"id": 3485, "name": "Mechanic"}], "notes": "n".repeat(notes),
-        "candidate": {"id": 7, "first_name": "Giuseppe", "last_name": "Hurley"},
-    });
-    let body = json!({"action": "candidate_stage_change", "payload": {"application": application}});
-    serde_json::to_vec(&body).unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signed_request_arrives_once_a_forged_one_nowhere_and_a_large_one_whole() {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
 use tributary_tests::operations::{self, Rule};
 
 /// What Prometheus puts on every series.
@@ -85,5 +86,81 @@ fn each_alert_is_tested_where_it_fires_and_where_it_does_not() {
     for rule in operations::rules().unwrap().iter().filter(|rule| rule.alert) {
         assert!(fires.contains(&rule.name), "no test of ops/prometheus/tests in which {} fires", rule.name);
         assert!(silent.contains(&rule.name), "none in which {} does not", rule.name);
+    }
+}
+
+/// The documents of a file of YAML.
+fn documents(text: &str) -> Vec<Value> {
+    text.split("\n---\n").map(|document| operations::yaml(document).unwrap()).collect()
+}
+
+/// Every `args` and `command` below, that is words.
+fn commands(below: &Value, found: &mut Vec<Vec<String>>) {
+    match below {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let words = match value {
+                    Value::Array(words) => {
+                        words.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+                    }
+                    Value::String(words) => words.split_whitespace().map(str::to_owned).collect(),
+                    _ => Vec::new(),
+                };
+                if ["args", "command"].contains(&name.as_str()) && !words.is_empty() {
+                    found.push(words);
+                }
+                commands(value, found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| commands(item, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn manifests_and_units_start_commands_that_there_are() {
+    let mut found = Vec::new();
+    for text in operations::files("kubernetes", ".yaml").unwrap().values() {
+        documents(text).iter().for_each(|document| commands(document, &mut found));
+    }
+    let unit = operations::text("systemd/tributary@.service").unwrap();
+    let start =
+        unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/tributary ")).unwrap();
+    found.push(start.replace("%i", "unify").split_whitespace().map(str::to_owned).collect());
+    let compose = operations::yaml(&operations::text("compose.yaml").unwrap()).unwrap();
+    for service in compose["services"].as_object().unwrap().values().filter(|it| it["image"] == "tributary") {
+        commands(service, &mut found);
+    }
+    assert!(found.len() > 12, "{found:?}");
+    for words in found {
+        // `--help` is the last: what stands before it has been understood.
+        let words: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
+        let (code, said) = crate::said(&words, &[]);
+        assert_eq!(code, Some(0), "tributary {}: {said}", words.join(" "));
+    }
+}
+
+#[test]
+fn what_the_manifests_configure_is_understood() {
+    let config = operations::text("kubernetes/config.yaml").unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = documents(&config)[0]["data"]["tributary.toml"].as_str().unwrap().to_owned();
+    std::fs::write(file.path(), text).unwrap();
+    let (code, said) = crate::said(&["--config", &file.path().display().to_string(), "metrics"], &[]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn each_service_of_compose_is_looked_at_and_waits_for_what_is_well() {
+    let compose = operations::yaml(&operations::text("compose.yaml").unwrap()).unwrap();
+    let services = compose["services"].as_object().unwrap();
+    for (name, service) in services {
+        assert!(service["healthcheck"].is_object(), "{name} has no health check");
+        for (other, condition) in service["depends_on"].as_object().into_iter().flatten() {
+            let other = services.get(other).unwrap_or_else(|| panic!("{name} waits for {other}"));
+            let well = condition["condition"] == "service_healthy" && other["healthcheck"]["test"].is_array();
+            let done = condition["condition"] == "service_completed_successfully" && other["restart"] == "no";
+            assert!(well || done, "{name}: {condition}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use http::{Method, StatusCode};
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
+use tributary_schemas::{body::schema, resource::EventName};
 
 use super::{caller::Caller, route::Route};
 
@@ -21,6 +22,7 @@ pub(super) fn document(routes: &[Route]) -> Value {
     }
     let mut schemas = generator.take_definitions(true);
     schemas.insert("Error".into(), error_schema());
+    schemas.extend(schema::schemas("#/components/schemas/"));
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -29,6 +31,7 @@ pub(super) fn document(routes: &[Route]) -> Value {
             "description": "Providers' webhooks and polled changes in, one unified, exactly-once event stream out.",
         },
         "paths": paths,
+        "webhooks": webhooks(),
         "components": {
             "schemas": schemas,
             "securitySchemes": {
@@ -37,6 +40,41 @@ pub(super) fn document(routes: &[Route]) -> Value {
             },
         },
     })
+}
+
+/// What subscribers receive (contract §2, §3).
+fn webhooks() -> Map<String, Value> {
+    let header = |name: &str, about: &str| json!({ "name": name, "in": "header", "required": true, "schema": { "type": "string" }, "description": about });
+    let headers = json!([
+        header("webhook-id", "Stable over retries: what to drop repeats by."),
+        header("webhook-timestamp", "Unix seconds of this attempt."),
+        header(
+            "webhook-signature",
+            "Standard Webhooks: `v1,` and base64 of HMAC-SHA256 over `id.timestamp.body`, one for each live secret."
+        ),
+        header("x-tributary-event-id", "The event's id, as on the topics."),
+        header("x-tributary-sequence", "Grows for each record: what to order by."),
+        header("x-tributary-attempt", "1, or more for a retry."),
+        header("x-tributary-mode", "`native_automatic`, `native_manual`, `synthetic`."),
+    ]);
+    let webhook = |(event, schema): (EventName, String)| {
+        let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
+        let post = json!({
+            "operationId": event.to_string().replace('.', "_"),
+            "summary": format!("Tells `{event}`"),
+            "tags": ["events"],
+            "parameters": headers,
+            "requestBody": { "required": true, "content": { "application/json": { "schema": schema } } },
+            "responses": {
+                "2XX": { "description": "Taken; the body is not read." },
+                "410": { "description": "Gone: the webhook is disabled." },
+                "default": { "description": "Tried again." },
+            },
+            "security": [],
+        });
+        (event.to_string(), json!({ "post": post }))
+    };
+    schema::events().map(webhook).collect()
 }
 
 fn error_schema() -> Value {
