@@ -7,6 +7,8 @@ use tributary_schemas::{resource::Resource as Unified, time::Timestamp};
 
 use super::{
     auth::{Asked, Auth, AuthError, Consent, Credentials, Session, Step, Tokens},
+    events::{Heard, Native},
+    inbound::Inbound,
     jq::Helpers,
     limits::Limits,
     listing::{Listing, Most, Resource, RunScope},
@@ -28,6 +30,7 @@ pub struct Connector {
     auth: Auth,
     limits: Limits,
     resources: BTreeMap<Unified, Arc<Resource>>,
+    native: Option<Native>,
 }
 
 impl Connector {
@@ -45,8 +48,8 @@ impl Connector {
     /// As [`read`](Self::read).
     pub fn compile(written: Written) -> Result<Self, DefinitionError> {
         match Compiled::of(&written) {
-            Ok(Compiled { shared, errors, auth, limits, resources }) => {
-                Ok(Self { shared, errors, auth, limits, resources, written })
+            Ok(Compiled { shared, errors, auth, limits, resources, native }) => {
+                Ok(Self { shared, errors, auth, limits, resources, native, written })
             }
             Err(problem) => Err(written.error(problem)),
         }
@@ -167,6 +170,22 @@ impl Connector {
     /// Whether a refresh token is used once: who asks with it must be alone.
     pub fn rotates(&self) -> bool {
         self.auth.consent().is_some_and(|oauth2| oauth2.rotates())
+    }
+
+    /// What its webhooks tell.
+    pub fn native(&self) -> Option<&Native> {
+        self.native.as_ref()
+    }
+
+    /// Hears a webhook out: `secrets` are those of the account or the subscription that are live. `None`, where it has none.
+    pub fn hear(
+        &self,
+        request: &Inbound<'_>,
+        credentials: &Credentials,
+        secrets: &[&[u8]],
+        now: Timestamp,
+    ) -> Option<Heard> {
+        Some(self.native.as_ref()?.hear(request, self.names(credentials), secrets, now))
     }
 
     /// A run through a resource's listing.
@@ -290,6 +309,7 @@ struct Compiled {
     auth: Auth,
     limits: Limits,
     resources: BTreeMap<Unified, Arc<Resource>>,
+    native: Option<Native>,
 }
 
 impl Compiled {
@@ -326,6 +346,7 @@ impl Compiled {
             limits: Limits::compile(&definition.limits, &everywhere, &helpers)
                 .map_err(|it| it.at("limits"))?,
             resources,
+            native: Native::compile(written, &helpers)?,
         })
     }
 }

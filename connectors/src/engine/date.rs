@@ -80,6 +80,11 @@ impl Dates {
         Ok(Self { numbers: written.numbers, zone, never: never.collect(), also: written.also.clone() })
     }
 
+    /// Whether it is said what numbers count.
+    pub(super) fn numbers_are_known(&self) -> bool {
+        self.numbers.is_some()
+    }
+
     /// With a field's own spelling and zone.
     pub(super) fn spelt(&self, spelling: Option<&str>, own: Option<&str>) -> Result<Self, Problem> {
         let mut dates = self.clone();

@@ -129,6 +129,14 @@ impl Expression {
         }
     }
 
+    /// The name and the path from it, if it is nothing but that.
+    pub(super) fn named(&self) -> Option<(&Name, &Path)> {
+        match &self.0 {
+            Code::Named(name, path) => Some((name, path)),
+            Code::Path(_) | Code::All(_) | Code::Jq(_) => None,
+        }
+    }
+
     /// The expressions, if it is a list of them.
     pub(super) fn all(&self) -> Option<&[Expression]> {
         match &self.0 {

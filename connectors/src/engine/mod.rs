@@ -10,7 +10,9 @@ pub mod connector;
 pub mod convert;
 pub mod date;
 pub mod decode;
+pub mod events;
 pub mod expression;
+pub mod inbound;
 mod jq;
 pub mod json;
 pub mod limits;
@@ -31,6 +33,7 @@ pub mod template;
 mod trie;
 mod trouble;
 pub mod value;
+pub mod verify;
 mod xml;
 
 pub use trouble::{Kind, Trouble, TroubleKind};

@@ -145,19 +145,7 @@ impl Compiler<'_> {
     fn id(&self, written: Option<&WrittenId>, scope: &Scope, key: &str) -> Result<Id, Problem> {
         let compiled = match written {
             None => Err(Problem::new("is missing: what a record's id is")),
-            Some(WrittenId::One(one)) => {
-                Expression::compile(one, scope, self.helpers).map(|one| Id::First(vec![one]))
-            }
-            Some(WrittenId::First(all)) => all
-                .iter()
-                .map(|one| Expression::compile(one, scope, self.helpers))
-                .collect::<Result<_, _>>()
-                .map(Id::First),
-            Some(WrittenId::Parts(parts)) => parts
-                .iter()
-                .map(|(name, part)| Ok((name.to_owned(), self.expression(part, scope, name)?)))
-                .collect::<Result<_, Problem>>()
-                .map(Id::Parts),
+            Some(written) => Id::compile(written, scope, self.helpers),
         };
         compiled.map_err(|problem| problem.at(key))
     }

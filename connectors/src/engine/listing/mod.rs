@@ -20,12 +20,21 @@ use tributary_schemas::{
 pub use run::{Complete, Ended, Failure, FailureKind, Listing, Most, Next, Scope as RunScope};
 
 use super::{
-    Trouble, expression::Expression, map::Mapping, names::Names, page::Paging, record::Content,
-    request::Call, value::Value,
+    Trouble,
+    expression::{Expression, Helpers},
+    map::Mapping,
+    names::{Names, Scope},
+    page::Paging,
+    record::Content,
+    request::Call,
+    value::Value,
 };
 use crate::definition::{
+    Problem,
     changed::TimeSpelling,
     request::{Format, Missing},
+    resource::Id as WrittenId,
+    text,
 };
 
 /// A resource, compiled.
@@ -287,10 +296,7 @@ impl Resource {
 
     /// The name of the key field in `record_id`.
     pub fn key_name(&self) -> String {
-        match &self.id {
-            Id::First(_) => "id".into(),
-            Id::Parts(parts) => record_id::join(parts.iter().map(|(name, _)| name.as_str())),
-        }
+        self.id.key_name()
     }
 
     /// `$with`.
@@ -300,8 +306,33 @@ impl Resource {
 }
 
 impl Id {
+    /// Compiles an id.
+    ///
+    /// # Errors
+    /// When a part of it is no expression.
+    pub(crate) fn compile(written: &WrittenId, scope: &Scope, helpers: &Helpers) -> Result<Self, Problem> {
+        let read = |one: &text::Expression| Expression::compile(one, scope, helpers);
+        match written {
+            WrittenId::One(one) => Ok(Self::First(vec![read(one)?])),
+            WrittenId::First(all) => all.iter().map(read).collect::<Result<_, _>>().map(Self::First),
+            WrittenId::Parts(parts) => parts
+                .iter()
+                .map(|(name, part)| Ok((name.to_owned(), read(part).map_err(|it| it.at(name))?)))
+                .collect::<Result<_, Problem>>()
+                .map(Self::Parts),
+        }
+    }
+
+    /// The name of the key field in `record_id`.
+    pub(crate) fn key_name(&self) -> String {
+        match self {
+            Self::First(_) => "id".into(),
+            Self::Parts(parts) => record_id::join(parts.iter().map(|(name, _)| name.as_str())),
+        }
+    }
+
     /// The id of a record: of texts and numbers that are not empty. `42` and `42.0` are one.
-    fn of(&self, record: &Value, names: &Names) -> Result<Option<RemoteId>, Trouble> {
+    pub(crate) fn of(&self, record: &Value, names: &Names) -> Result<Option<RemoteId>, Trouble> {
         match self {
             Self::First(all) => {
                 for one in all {
