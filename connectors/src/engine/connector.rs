@@ -7,8 +7,7 @@ use tributary_schemas::{resource::Resource as Unified, time::Timestamp};
 
 use super::{
     auth::{Asked, Auth, AuthError, Consent, Credentials, Session, Step, Tokens},
-    events::{Heard, Native},
-    inbound::Inbound,
+    events::Native,
     jq::Helpers,
     limits::Limits,
     listing::{Listing, Most, Resource, RunScope},
@@ -177,15 +176,9 @@ impl Connector {
         self.native.as_ref()
     }
 
-    /// Hears a webhook out: `secrets` are those of the account or the subscription that are live. `None`, where it has none.
-    pub fn hear(
-        &self,
-        request: &Inbound<'_>,
-        credentials: &Credentials,
-        secrets: &[&[u8]],
-        now: Timestamp,
-    ) -> Option<Heard> {
-        Some(self.native.as_ref()?.hear(request, self.names(credentials), secrets, now))
+    /// What expressions know of an account.
+    pub fn named(&self, credentials: &Credentials) -> Names {
+        self.names(credentials)
     }
 
     /// A run through a resource's listing.

@@ -36,7 +36,7 @@ pub struct RawBody {
 }
 
 impl RawBody {
-    fn whole() -> Self {
+    pub(super) fn whole() -> Self {
         Self { base: None, cuts: Vec::new() }
     }
 

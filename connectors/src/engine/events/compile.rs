@@ -83,9 +83,12 @@ impl Compiler<'_> {
                 Delivery::Value(Expression::compile(value, &over, helpers).map_err(|it| it.at("delivery"))?)
             }
         };
-        let asks = verify.uses(&Name::Body)
-            || handshakes.iter().any(|handshake| handshake.uses(&Name::Body))
-            || matches!(&delivery, Delivery::Value(value) if value.uses(&Name::Body));
+        let asks = |name: &Name| {
+            verify.uses(name)
+                || handshakes.iter().any(|handshake| handshake.uses(name))
+                || matches!(&delivery, Delivery::Value(value) if value.uses(name))
+        };
+        let (body, account_is_asked_for) = (Asked::of(asks(&Name::Body)), asks(&Name::Setup));
         let defaults = definition.defaults.as_ref();
         let dates = defaults.and_then(|defaults| defaults.resource.dates.as_ref());
         let rule = |(index, written): (usize, &WrittenRule)| {
@@ -102,7 +105,8 @@ impl Compiler<'_> {
             automatic: definition.subscription.is_some(),
             steps: definition.manual.as_ref().map_or_else(Vec::new, |manual| manual.steps.clone()),
             answer: events.answer,
-            body: Asked::of(asks),
+            body,
+            account_is_asked_for,
             verify,
             handshakes,
             keep: self.keep,

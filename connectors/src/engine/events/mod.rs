@@ -63,6 +63,8 @@ pub struct Native {
     steps: Vec<String>,
     /// Whether an expression over the request asks for the body's text.
     body: Asked,
+    /// Whether one asks for the account's set-up.
+    account_is_asked_for: bool,
 }
 
 /// What tells a delivery from others, compiled.
@@ -104,6 +106,11 @@ impl Native {
     /// How long after a native event a run is not to be trusted about its record.
     pub fn settle(&self) -> Duration {
         self.settle
+    }
+
+    /// Whether [`hear`](Self::hear) asks for the account's set-up.
+    pub fn asks_for_the_account(&self) -> bool {
+        self.account_is_asked_for
     }
 
     /// The events that the webhooks can tell, and who registers for them.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use tributary_schemas::resource::{Action, EventName, Mode, Resource};
 
+use super::RawBody;
 use crate::{
     definition::events::Lifecycle,
     engine::{
@@ -51,8 +52,8 @@ pub struct Element {
     pub part: Option<(u32, EventName)>,
 }
 
-/// Why an element can't be told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An element that can't be told, and why.
+#[derive(Debug, Clone)]
 pub struct SetAside {
     /// Which; nothing means the request whole.
     pub element: Option<Element>,
@@ -60,6 +61,8 @@ pub struct SetAside {
     pub reason: SetAsideReason,
     /// The field and the kind of trouble, never a value.
     pub trouble: Option<Trouble>,
+    /// What of the body is its own.
+    pub raw: RawBody,
 }
 
 /// Why an element can't be told: a closed set.
@@ -117,13 +120,24 @@ impl fmt::Display for SetAside {
 }
 
 impl SetAside {
-    pub(super) fn new(element: Option<Element>, reason: SetAsideReason, trouble: Option<Trouble>) -> Self {
+    /// The request whole.
+    pub(super) fn whole(reason: SetAsideReason, trouble: Option<Trouble>) -> Self {
+        Self { element: None, reason, trouble, raw: RawBody::whole() }
+    }
+
+    /// An element of it.
+    pub(super) fn part(
+        element: Element,
+        raw: RawBody,
+        reason: SetAsideReason,
+        trouble: Option<Trouble>,
+    ) -> Self {
         // What is too deep to be read is the same trouble wherever it is met.
         let reason = match trouble.as_ref().map(|trouble| trouble.kind) {
             Some(TroubleKind::TooDeep { .. }) => SetAsideReason::Unreadable,
             _ => reason,
         };
-        Self { element, reason, trouble }
+        Self { element: Some(element), reason, trouble, raw }
     }
 }
 

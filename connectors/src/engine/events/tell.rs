@@ -12,7 +12,7 @@ use tributary_schemas::{
 };
 
 use super::{
-    EVENTS_MOST, Element, Native, RawBody, SetAside, SetAsideReason,
+    EVENTS_MOST, Element, Native, RawBody, SetAside, SetAsideReason, Verified,
     batch::{Item, listed},
     rule::{Becomes, Emits},
 };
@@ -95,39 +95,46 @@ trait Take {
 }
 
 impl Native {
-    /// What a request wants done beside its events. `headers` are those that go on.
-    pub fn asks(&self, headers: &[(String, String)], body: &[u8]) -> Asks {
+    /// What a request wants done beside its events.
+    pub fn asks(&self, verified: &Verified) -> Asks {
         let mut asked = Asking::default();
-        self.read(headers, body, Make::Names, &mut asked);
+        self.read(&verified.headers, &verified.body, Make::Names, &mut asked);
         asked.asks
     }
 
     /// The events that a request means, and what of it can't be told. `headers` are those that go on.
     pub fn tell(&self, headers: &[(String, String)], body: &[u8], id_prefix: &str) -> Told {
         let mut told = Told::default();
-        self.read(headers, body, Make::Whole { id_prefix }, &mut told);
+        self.read(headers, &inbound::json(body), Make::Whole { id_prefix }, &mut told);
         if told.events.len() > EVENTS_MOST {
             return Told {
-                set_aside: vec![SetAside::new(None, SetAsideReason::TooMany, None)],
+                set_aside: vec![SetAside::whole(SetAsideReason::TooMany, None)],
                 ..Told::default()
             };
         }
         told
     }
 
-    fn read(&self, headers: &[(String, String)], body: &[u8], make: Make<'_>, take: &mut impl Take) {
+    fn read(
+        &self,
+        headers: &[(String, String)],
+        body: &Result<Value, Trouble>,
+        make: Make<'_>,
+        take: &mut impl Take,
+    ) {
         let names = self.kept(headers);
-        let whole = |reason, trouble| SetAside::new(None, reason, trouble);
-        let body = match inbound::json(body) {
+        let body = match body {
             Ok(body) => body,
-            Err(trouble) => return take.set_aside(whole(SetAsideReason::Unreadable, Some(trouble))),
+            Err(trouble) => {
+                return take.set_aside(SetAside::whole(SetAsideReason::Unreadable, Some(trouble.clone())));
+            }
         };
-        let items = match self.items.of(&body, &names) {
+        let items = match self.items.of(body, &names) {
             Ok(items) => items,
-            Err(trouble) => return take.set_aside(whole(SetAsideReason::NoItems, trouble)),
+            Err(trouble) => return take.set_aside(SetAside::whole(SetAsideReason::NoItems, trouble)),
         };
         for item in items {
-            self.item(&body, &item, &names, make, take);
+            self.item(body, &item, &names, make, take);
             if take.events() > EVENTS_MOST {
                 return;
             }
@@ -136,7 +143,7 @@ impl Native {
 
     fn item(&self, body: &Value, item: &Item, names: &Names, make: Make<'_>, take: &mut impl Take) {
         let here = Element { item: item.place, part: None };
-        let failed = |trouble| SetAside::new(Some(here), SetAsideReason::Failed, Some(trouble));
+        let failed = |trouble| SetAside::part(here, item.raw.clone(), SetAsideReason::Failed, Some(trouble));
         let event = match &self.event {
             Some(event) => match event.one(&item.value, names) {
                 Ok(event) => event.as_text().map(|text| text.into_owned()),
@@ -203,11 +210,16 @@ impl Native {
             Ok(found) => found,
             Err(trouble) => {
                 let trouble = Some(trouble.of("each"));
-                return take.set_aside(SetAside::new(Some(at(0)), SetAsideReason::Failed, trouble));
+                return take.set_aside(SetAside::part(
+                    at(0),
+                    item.raw.clone(),
+                    SetAsideReason::Failed,
+                    trouble,
+                ));
             }
         };
         if claims_none {
-            return take.set_aside(SetAside::new(Some(at(0)), SetAsideReason::NoId, None));
+            return take.set_aside(SetAside::part(at(0), item.raw.clone(), SetAsideReason::NoId, None));
         }
         for ((value, raw), place) in found.into_iter().zip(0..) {
             if take.events() > EVENTS_MOST {
@@ -233,7 +245,7 @@ impl Native {
                     };
                     take.event(emits, event);
                 }
-                Err((reason, trouble)) => take.set_aside(SetAside::new(Some(at(place)), reason, trouble)),
+                Err((reason, trouble)) => take.set_aside(SetAside::part(at(place), raw, reason, trouble)),
             }
         }
     }

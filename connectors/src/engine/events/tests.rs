@@ -25,6 +25,11 @@ fn told(connector: &Connector, headers: &[(&str, &str)], body: &str) -> Told {
     connector.native().unwrap().tell(&headers, body.as_bytes(), "tr1!")
 }
 
+fn verified(body: &[u8]) -> Verified {
+    let request = Inbound { method: "POST", url: "https://in.example", headers: &[], body };
+    Verified { body: request.json(), headers: Vec::new(), delivery: DeliveryId::None }
+}
+
 /// Events and what is set aside, a line each.
 fn lines(told: &Told, body: &str) -> Vec<String> {
     let event = |it: &NativeEvent| {
@@ -143,7 +148,7 @@ fn a_request_says_what_is_to_be_done_beside_its_events() {
         ),
     );
     let acme = acme.unwrap_or_else(|error| panic!("{error}"));
-    let asks = |body: &str| acme.native().unwrap().asks(&[], body.as_bytes());
+    let asks = |body: &str| acme.native().unwrap().asks(&verified(body.as_bytes()));
     assert_eq!(asks(r#"{"type":"ping"}"#), Asks::default());
     assert_eq!(asks(r#"{"type":"changed"}"#).trigger, [Resource::HrisEmployees].into());
     assert_eq!(asks(r#"{"type":"lost"}"#).lifecycle, Some(crate::definition::events::Lifecycle::Lost));
@@ -275,7 +280,7 @@ proptest! {
         let acme = connector(BATCH);
         let native = acme.native().unwrap();
         let told = native.tell(&[], &body, "tr1!");
-        let asks = native.asks(&[], &body);
+        let asks = native.asks(&verified(&body));
         prop_assert_eq!(asks.tells, !told.events.is_empty() || !told.set_aside.is_empty());
     }
 }
