@@ -46,6 +46,15 @@ keys! {
         limit: Option<u32>,
         /// What credentials must allow.
         scopes: Vec<String>,
+        /// Why a step is refused, where neither `errors` nor the status says it.
+        refused: Vec<RefusedRule>,
+    }
+    /// Why a step is refused.
+    pub struct RefusedRule {
+        /// When it is this one: `.` is the body of the answer.
+        when: Expression,
+        /// What it is called.
+        reason: RefusedAs,
     }
     /// Makes a subscription.
     pub struct Create {
@@ -144,6 +153,21 @@ keys! {
 }
 
 words! {
+    /// Why a provider refuses (contract §5).
+    pub enum RefusedAs {
+        /// The credentials don't allow it.
+        MissingScope = "missing_scope",
+        /// The credentials are refused.
+        CredentialsRefused = "credentials_refused",
+        /// What it is about is not there.
+        NotFound = "not_found",
+        /// There are as many as there may be.
+        Quota = "quota",
+        /// The provider is in trouble, or limits us, or what we ask is wrong.
+        ProviderError = "provider_error",
+        /// Our URL did not answer as the provider wants.
+        HandshakeFailed = "handshake_failed",
+    }
     /// What there is one subscription of.
     pub enum Per {
         /// An account: it asks for `$events`.

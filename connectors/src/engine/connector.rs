@@ -14,6 +14,8 @@ use super::{
     names::{Name, Names, Scope},
     outcome::{Answer, Errors},
     request::{Request, Shared},
+    subscription::{self, Automatic, Subject, Subscriptions, Walk},
+    trouble::Trouble,
     value::Value,
 };
 use crate::definition::{
@@ -30,6 +32,7 @@ pub struct Connector {
     limits: Limits,
     resources: BTreeMap<Unified, Arc<Resource>>,
     native: Option<Native>,
+    subscriptions: Option<Subscriptions>,
 }
 
 impl Connector {
@@ -47,8 +50,8 @@ impl Connector {
     /// As [`read`](Self::read).
     pub fn compile(written: Written) -> Result<Self, DefinitionError> {
         match Compiled::of(&written) {
-            Ok(Compiled { shared, errors, auth, limits, resources, native }) => {
-                Ok(Self { shared, errors, auth, limits, resources, native, written })
+            Ok(Compiled { shared, errors, auth, limits, resources, native, subscriptions }) => {
+                Ok(Self { shared, errors, auth, limits, resources, native, subscriptions, written })
             }
             Err(problem) => Err(written.error(problem)),
         }
@@ -202,6 +205,33 @@ impl Connector {
         self.resource(resource).is_some_and(|resource| resource.tells_changes(&self.names(credentials)))
     }
 
+    /// How subscriptions are kept at the provider, where its definition says so.
+    pub fn subscriptions(&self) -> Option<&Subscriptions> {
+        self.subscriptions.as_ref()
+    }
+
+    /// What an account's subscriptions can ask for, with what it is told as.
+    ///
+    /// # Errors
+    /// What can't be made of the account's set-up.
+    pub fn automatic(&self, credentials: &Credentials) -> Result<Vec<Automatic>, Trouble> {
+        match &self.subscriptions {
+            Some(subscriptions) => subscriptions.automatic(&self.names(credentials)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// A step at a subscription.
+    pub fn walk(
+        self: &Arc<Self>,
+        step: subscription::Step,
+        subject: &Subject,
+        credentials: &Credentials,
+        now: Timestamp,
+    ) -> Walk {
+        Walk::new(Arc::clone(self), step, subject, credentials, now)
+    }
+
     /// What linking an account gave, as the definition has it: defaults filled in, rows as rows, no slash behind a URL.
     ///
     /// # Errors
@@ -232,7 +262,7 @@ impl Connector {
         Ok(credentials)
     }
 
-    fn names(&self, credentials: &Credentials) -> Names {
+    pub(crate) fn names(&self, credentials: &Credentials) -> Names {
         let object = |fields: &serde_json::Map<String, Json>| Value::from_json(&Json::Object(fields.clone()));
         Names::new().with(Name::Setup, object(&credentials.setup)).with(Name::App, object(&credentials.app))
     }
@@ -303,6 +333,7 @@ struct Compiled {
     limits: Limits,
     resources: BTreeMap<Unified, Arc<Resource>>,
     native: Option<Native>,
+    subscriptions: Option<Subscriptions>,
 }
 
 impl Compiled {
@@ -331,8 +362,11 @@ impl Compiled {
                 Resource::compile(unified, resource, written, &everywhere, &helpers).map_err(at)?;
             resources.insert(unified, Arc::new(compiled));
         }
+        let resource = |name: &str| resources.get(&unified(name).ok()?).cloned();
+        let subscriptions = Subscriptions::compile(definition, &everywhere, &helpers, resource)?;
         Ok(Self {
             shared,
+            subscriptions,
             errors: Errors::compile(&definition.errors, &everywhere, &helpers)
                 .map_err(|it| it.at("errors"))?,
             auth: Auth::compile(definition, &written.tree, &everywhere, &helpers)?,

@@ -29,6 +29,7 @@ pub mod read;
 mod record;
 pub mod request;
 pub mod run;
+pub mod subscription;
 pub mod template;
 mod trie;
 mod trouble;

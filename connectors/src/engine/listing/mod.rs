@@ -299,6 +299,11 @@ impl Resource {
         self.id.key_name()
     }
 
+    /// Where a change feed begins, if that is asked for before a listing: the request, and the token in its answer.
+    pub(crate) fn start(&self) -> Option<(&Call, &Expression)> {
+        self.changed.as_ref()?.start.as_ref().map(|(call, token)| (call, token))
+    }
+
     /// `$with`.
     pub(crate) fn with(&self) -> Value {
         self.with.clone()
