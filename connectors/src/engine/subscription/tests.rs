@@ -6,6 +6,7 @@ use serde_json::json;
 use tributary_schemas::time::Timestamp;
 
 use super::*;
+use crate::definition::setup::SetupKind;
 use crate::engine::{
     auth::{Credentials, Session},
     connector::Connector,
@@ -333,4 +334,78 @@ fn debug_shows_no_secret() {
     );
     assert!(!format!("{outcome:?} {:?}", subject(&["x"])).contains("hunter2"));
     assert!(!format!("{:?}", subject(&["x"])).contains("s3cret"));
+}
+
+macro_rules! catalogue {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../../../definitions/", $name, "/connector.yaml")))),*]
+    };
+}
+
+/// Whatever a definition of the catalogue asks of its provider can be made, says where we are called, and is no expression.
+#[test]
+fn each_of_the_catalogue_can_be_asked_for() {
+    let mut wrong = Vec::new();
+    for (name, text) in catalogue![
+        "360learning",
+        "ashby",
+        "bamboohr",
+        "box",
+        "google_drive",
+        "hubspot",
+        "lever",
+        "microsoft_graph",
+        "personio",
+        "pipedrive",
+        "smartrecruiters",
+        "thinkific",
+        "workable",
+        "zoho_crm",
+    ] {
+        let connector = Arc::new(Connector::read(name, text).unwrap_or_else(|error| panic!("{error}")));
+        let mut credentials = Credentials::default();
+        for (field, written) in connector.definition().setup.iter() {
+            let given = match written.kind {
+                SetupKind::Url => "https://x.example",
+                SetupKind::Text | SetupKind::Number | SetupKind::Host | SetupKind::HostLabel => "x",
+            };
+            credentials
+                .setup
+                .insert(field.into(), json!(written.choices.first().map_or(given, String::as_str)));
+        }
+        for field in connector.definition().app.names() {
+            credentials.app.insert(field.into(), json!("x"));
+        }
+        let automatic = connector.automatic(&credentials).unwrap();
+        if automatic.is_empty() {
+            wrong.push(format!("{name}: there is nothing to ask for"));
+        }
+        for it in automatic {
+            let secret = Some("0123456789abcdef0123456789abcdef0123456789abcdef".into());
+            let uuid = "a1b2c3d4-0000-4000-a000-123456789012".into();
+            let asks = vec![it.asked.clone()];
+            let subject = Subject { url: URL.into(), secret, asks, uuid, registered: None };
+            let mut walk = connector.walk(Step::Create, &subject, &credentials, NOW);
+            let mut sent = Vec::new();
+            let outcome = loop {
+                match walk.next(&Session::default()) {
+                    Next::Done(outcome) => break outcome,
+                    Next::Send(request) => {
+                        sent.push(format!("{} {}", request.url, short(&request)));
+                        // The feed's position, or what does not say what was made.
+                        let body = br#"{"startPageToken":"7"}"#;
+                        walk.answered(Answer { status: 200, headers: &[], body }, NOW);
+                    }
+                }
+            };
+            let sent = sent.join("\n");
+            if !sent.contains(URL) {
+                wrong.push(format!("{name}: {}: no request names our URL: {outcome:?}", it.asked.0));
+            }
+            if sent.contains("\"$") || sent.contains("if (") {
+                wrong.push(format!("{name}: {}: an expression is sent as text: {sent}", it.asked.0));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
