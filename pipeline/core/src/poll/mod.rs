@@ -5,8 +5,10 @@
 
 pub mod asks;
 pub mod cadence;
+pub mod churn;
 pub mod listing;
 pub mod outcome;
+pub mod quota;
 mod records;
 pub mod scan;
 pub mod scheduler;

@@ -8,6 +8,7 @@ use tributary_core::poll::cadence::PollState;
 use tributary_schemas::{
     codec,
     entity::{Account, Project, Schedule, ScheduleDefault},
+    id::ProjectId,
     observation::{Ask, Trigger, TriggerReason},
     resource::Resource,
     time::Timestamp,
@@ -19,7 +20,7 @@ use super::{
     bounds::{FullIntervalSeconds, IntervalSeconds, Known, LONGEST_SECONDS, List, Moment, Slug, Text},
     projects::project,
     read::advice,
-    route::{Accepted, Call, Given, Id, Ids, Route, Shown, get, post, put},
+    route::{Accepted, Call, Given, Id, Ids, Maybe, Route, Shown, get, post, put},
 };
 use crate::{clock::now, http_error::HttpError, kafka::Outgoing};
 
@@ -31,7 +32,12 @@ pub(super) fn routes() -> Vec<Route> {
         get("/accounts/{id}/schedules/{resource}", "Shows how a resource of an account is polled", show),
         put("/accounts/{id}/schedules/{resource}", "Sets how a resource of an account is polled", replace)
             .example(hourly),
-        post("/accounts/{id}/schedules/{resource}/run", "Polls now", run),
+        post(
+            "/accounts/{id}/schedules/{resource}/run",
+            "Polls now; `full` lists everything, deletions too",
+            run,
+        )
+        .example(json!({ "full": true })),
         post("/accounts/{id}/schedules/{resource}/resync", "Announces every record as created again", resync),
         post(
             "/accounts/{id}/schedules/{resource}/release",
@@ -181,21 +187,35 @@ fn check(connector: &Connector, resource: Resource, schedule: Schedule) -> Resul
     Ok(())
 }
 
-async fn run(call: Call<Ids>) -> Result<Accepted, HttpError> {
-    ask(call, TriggerReason::RunNow).await
+/// What a run is asked for.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Running {
+    /// A run where the provider can filter by time asks for what changed, and learns of no deletion: `true` lists everything.
+    #[serde(default)]
+    full: bool,
+}
+
+async fn run(call: Call<Ids, (), Maybe<Running>>) -> Result<Accepted, HttpError> {
+    let reason = if call.body.0.full { TriggerReason::ListNow } else { TriggerReason::RunNow };
+    ask(&call.app, &call.caller.project, &call.path, reason).await
 }
 
 async fn resync(call: Call<Ids>) -> Result<Accepted, HttpError> {
-    ask(call, TriggerReason::Resync).await
+    ask(&call.app, &call.caller.project, &call.path, TriggerReason::Resync).await
 }
 
 async fn release(call: Call<Ids>) -> Result<Accepted, HttpError> {
-    ask(call, TriggerReason::Release).await
+    ask(&call.app, &call.caller.project, &call.path, TriggerReason::Release).await
 }
 
-async fn ask(call: Call<Ids>, reason: TriggerReason) -> Result<Accepted, HttpError> {
-    let (app, Ids(id, name)) = (&call.app, &call.path);
-    let account = find(app, &call.caller.project, id).await?;
+async fn ask(
+    app: &App,
+    project: &ProjectId,
+    Ids(id, name): &Ids,
+    reason: TriggerReason,
+) -> Result<Accepted, HttpError> {
+    let account = find(app, project, id).await?;
     let resource = resource(connector(app, &account)?, name)?;
     let trigger =
         Trigger { source: account.source(), at: now(), ask: Ask::Run { resources: vec![resource], reason } };
