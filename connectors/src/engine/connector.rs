@@ -12,15 +12,21 @@ use super::{
     limits::Limits,
     listing::{Listing, Most, Resource, RunScope},
     names::{Name, Names, Scope},
-    outcome::{Answer, Errors},
-    request::{Request, Shared},
+    outcome::{Answer, Errors, Refusal, Standing},
+    request::{Call, Request, Shared, Unmade},
     subscription::{self, Automatic, Subject, Subscriptions, Walk},
     trouble::Trouble,
     value::Value,
 };
 use crate::definition::{
-    Definition, DefinitionError, Problem, Written, auth::Purpose, keys::Named, setup::SetupKind, unified,
+    Definition, DefinitionError, Problem, Written, auth::Purpose, keys::Named, request::Format,
+    setup::SetupKind, unified,
 };
+
+/// The shortest interval of a resource whose changes can be asked for (design §5).
+const WITH_CHANGES: Duration = Duration::from_secs(300);
+/// The shortest interval of one that is listed whole each time.
+const WITHOUT_CHANGES: Duration = Duration::from_secs(3_600);
 
 /// A provider, ready to be asked and listened to.
 #[derive(Debug)]
@@ -30,6 +36,7 @@ pub struct Connector {
     pub(crate) errors: Errors,
     auth: Auth,
     limits: Limits,
+    check: Option<Call>,
     resources: BTreeMap<Unified, Arc<Resource>>,
     native: Option<Native>,
     subscriptions: Option<Subscriptions>,
@@ -50,8 +57,8 @@ impl Connector {
     /// As [`read`](Self::read).
     pub fn compile(written: Written) -> Result<Self, DefinitionError> {
         match Compiled::of(&written) {
-            Ok(Compiled { shared, errors, auth, limits, resources, native, subscriptions }) => {
-                Ok(Self { shared, errors, auth, limits, resources, native, subscriptions, written })
+            Ok(Compiled { shared, errors, auth, limits, check, resources, native, subscriptions }) => {
+                Ok(Self { shared, errors, auth, limits, check, resources, native, subscriptions, written })
             }
             Err(problem) => Err(written.error(problem)),
         }
@@ -182,6 +189,37 @@ impl Connector {
     /// What expressions know of an account.
     pub fn named(&self, credentials: &Credentials) -> Names {
         self.names(credentials)
+    }
+
+    /// The request that shows whether the account can be read; `None` where the definition has none.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn check(&self, credentials: &Credentials, session: &Session) -> Option<Result<Request, Unmade>> {
+        let call = self.check.as_ref()?;
+        let names = self.names(credentials).with(Name::Auth, Value::from_json(&session.auth));
+        Some(call.make(&self.shared, &Value::null(), &names, &session.with))
+    }
+
+    /// Reads the answer to [`check`](Self::check).
+    ///
+    /// # Errors
+    /// What it means, where it did not pass.
+    pub fn checked(
+        &self,
+        credentials: &Credentials,
+        answer: Answer<'_>,
+        now: Timestamp,
+    ) -> Result<Value, Refusal> {
+        self.errors.read(answer, Format::Json, Standing::Whole, &self.names(credentials), now)
+    }
+
+    /// The shortest interval at which a resource may be polled (design §5).
+    pub fn shortest_interval(&self, resource: Unified) -> Duration {
+        match self.resource(resource).and_then(|resource| resource.overlap()) {
+            Some(_) => WITH_CHANGES,
+            None => WITHOUT_CHANGES,
+        }
     }
 
     /// A run through a resource's listing.
@@ -331,6 +369,7 @@ struct Compiled {
     errors: Errors,
     auth: Auth,
     limits: Limits,
+    check: Option<Call>,
     resources: BTreeMap<Unified, Arc<Resource>>,
     native: Option<Native>,
     subscriptions: Option<Subscriptions>,
@@ -372,6 +411,12 @@ impl Compiled {
             auth: Auth::compile(definition, &written.tree, &everywhere, &helpers)?,
             limits: Limits::compile(&definition.limits, &everywhere, &helpers)
                 .map_err(|it| it.at("limits"))?,
+            check: definition
+                .check
+                .as_ref()
+                .map(|check| Call::compile(check, &everywhere, &helpers))
+                .transpose()
+                .map_err(|it| it.at("check"))?,
             resources,
             native: Native::compile(written, &helpers)?,
         })

@@ -35,6 +35,22 @@ struct Limit {
     reserve: u32,
 }
 
+impl Limit {
+    /// What an account may ask of a provider whose definition names no limit.
+    fn usual() -> Self {
+        Self {
+            requests: Some(10),
+            per: Duration::from_secs(1),
+            of: LimitOf::Account,
+            paths: Vec::new(),
+            concurrent: None,
+            remaining: None,
+            reset: None,
+            reserve: 0,
+        }
+    }
+}
+
 /// What was asked lately: one for each account, and one for each app.
 #[derive(Debug, Default)]
 pub struct Budget(Vec<Spent>);
@@ -67,6 +83,9 @@ impl Limits {
                 reserve: limit.requests.map_or(0, |most| most * share / 100),
             })
         };
+        if written.is_empty() {
+            return Ok(Self(vec![Limit::usual()]));
+        }
         Ok(Self(written.iter().enumerate().map(compile).collect::<Result<_, Problem>>()?))
     }
 
@@ -215,6 +234,15 @@ mod tests {
             Err(Duration::from_secs(30))
         );
         assert_eq!(limits.spend(&mut budget, LimitOf::Account, "/a", at(50_000)), Ok(()));
+    }
+
+    #[test]
+    fn a_definition_without_limits_is_asked_ten_times_a_second() {
+        let (limits, mut budget) = (limits("[]"), Budget::default());
+        for request in 0..10 {
+            assert_eq!(limits.spend(&mut budget, LimitOf::Account, "/a", at(request)), Ok(()));
+        }
+        assert!(limits.spend(&mut budget, LimitOf::Account, "/a", at(10)).is_err());
     }
 
     proptest! {

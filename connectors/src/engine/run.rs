@@ -212,10 +212,10 @@ impl Run {
         }
     }
 
-    /// A delta of which something could not be read is asked for again: it does not move the position.
+    /// A delta of which something could not be read or named is asked for again: it does not move the position.
     fn judged(&self, mut complete: Complete) -> Complete {
         complete.unread += self.unread;
-        if self.delta && complete.unread > 0 {
+        if self.delta && (complete.unread > 0 || !complete.partial.is_empty()) {
             complete.position = None;
         }
         complete
@@ -335,6 +335,9 @@ mod tests {
                 && !troubles[0].0.contains("Secretname"),
             "{troubles:?}"
         );
+        let nameless = r#"{"d":[{"id":1,"name":"Ada"},{"name":"Bo"}]}"#;
+        let (_, complete, _) = play(&acme, since(), Keep::Digests, nameless);
+        assert_eq!((complete.nameless, complete.position.is_some()), (1, false), "who it was is not known");
         let (_, complete, _) = play(&acme, RunScope::Full, Keep::Digests, bad);
         assert!(complete.position.is_some(), "a full run has listed everything");
     }

@@ -11,6 +11,7 @@ use crate::{
     definition::{
         Problem,
         auth::{Auth as Written, Basic as WrittenBasic, Expires, Purpose, Send as WrittenSend},
+        errors::Means,
         keys::Named,
         request::Format,
         text::{Expression as WrittenExpression, Template as WrittenTemplate},
@@ -213,10 +214,8 @@ impl Entry {
         };
         let took = values.values().any(|value| !value.is_null());
         if !took {
-            return Err(AuthError::Refused(Refusal::bad(
-                answer.status,
-                "the answer to the login holds no token",
-            )));
+            let refusal = Refusal::bad(answer.status, "the answer to the login holds no token");
+            return Err(AuthError::Refused(Refusal { means: Means::Unauthorized, ..refusal }));
         }
         let keeps = match &self.way {
             Way::Login(login) => login.rotating,

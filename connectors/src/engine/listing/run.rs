@@ -85,6 +85,8 @@ pub struct Complete {
     pub doubts: Vec<String>,
     /// Why nothing can be taken for absent.
     pub partial: Vec<String>,
+    /// How many records, deletions and parents made it so.
+    pub nameless: u64,
     /// Records found, gone ones not counted.
     pub records: u64,
     /// Where the next run of changes goes on. Kept only if every record of a delta could be read.
@@ -157,6 +159,7 @@ struct State {
     items: u64,
     total: Option<u64>,
     partial: Vec<String>,
+    nameless: u64,
     children_failed: Option<Failure>,
     children_listed: u64,
     records: u64,
@@ -946,6 +949,7 @@ impl Listing {
     }
 
     fn partial(&mut self, why: &str) {
+        self.state.nameless += 1;
         if !self.state.partial.iter().any(|known| known == why) && self.state.partial.len() < 20 {
             self.state.partial.push(why.to_owned());
         }
@@ -1127,6 +1131,7 @@ impl Listing {
         Ended::Complete(Complete {
             doubts,
             partial: state.partial.clone(),
+            nameless: state.nameless,
             records: state.records,
             position,
             unread: state.unread,

@@ -6,6 +6,7 @@
 pub mod asks;
 pub mod cadence;
 pub mod churn;
+pub mod delta;
 pub mod listing;
 pub mod outcome;
 pub mod quota;

@@ -133,7 +133,7 @@ impl Scan {
             absence,
         };
         let summary = Summary { run: run.clone(), records, ranges_sent };
-        Ok(Compared { summary, ranges, doubted })
+        Ok(Compared { summary, ranges, doubted, differing: sent })
     }
 
     fn bytes(&self) -> u64 {
@@ -175,6 +175,8 @@ pub struct Compared {
     pub ranges: Ranges,
     /// Whether some absence will be doubted: then the next full run should come soon.
     pub doubted: Doubted,
+    /// Which ranges differ.
+    pub differing: Vec<bool>,
 }
 
 /// The ranges that a scan sends, one after the other.
