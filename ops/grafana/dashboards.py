@@ -144,7 +144,12 @@ STAGES = {
             unread("deliver.*"),
         ]),
         ("Webhooks", [
+            ("Behind: positions", "short", [("tributary_deliver_behind_positions", "{{instance}}")]),
+            ("Behind: the oldest", "s", [("tributary_deliver_oldest_behind_seconds", "{{instance}}")]),
+            rates("Fell behind, by why", "tributary_deliver_fell_behind_total", "reason"),
+            ("Failing", "short", [("tributary_deliver_failing_webhooks", "{{instance}}")]),
             rates("Disabled", "tributary_deliver_disabled_webhooks_total", "reason"),
+            rates("Read for those behind", "tributary_deliver_swept_total", "kind"),
         ]),
         KAFKA,
     ],

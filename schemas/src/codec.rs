@@ -14,15 +14,21 @@ pub trait Format: Serialize + DeserializeOwned {
 
     /// Reads the body that follows the format byte. Override it to read the format before this one too.
     fn read(format: u8, body: &[u8]) -> Result<Self, Undecodable> {
-        let (name, expected) = (Self::NAME, Self::FORMAT);
-        match format.checked_sub(Self::FORMAT) {
-            Some(0) => {}
-            None => return Err(Undecodable::Older { name, format, expected }),
-            // The release after this one writes it. What is further ahead nobody wrote.
-            Some(1) => return Err(Undecodable::Newer { name, format, expected }),
-            Some(_) => return Err(Undecodable::Unknown { name, format, expected }),
+        if format != Self::FORMAT {
+            return Err(refused::<Self>(format));
         }
         postcard::from_bytes(body).map_err(|source| Undecodable::Body { name: Self::NAME, source })
+    }
+}
+
+/// Why a format that is not read is refused.
+pub(crate) fn refused<T: Format>(format: u8) -> Undecodable {
+    let (name, expected) = (T::NAME, T::FORMAT);
+    match format.checked_sub(expected) {
+        None => Undecodable::Older { name, format, expected },
+        // The release after this one writes it. What is further ahead nobody wrote.
+        Some(1) => Undecodable::Newer { name, format, expected },
+        Some(_) => Undecodable::Unknown { name, format, expected },
     }
 }
 

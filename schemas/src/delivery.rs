@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    codec::Format,
+    codec::{self, Format, Undecodable},
     event::{Subject, UnifiedEvent},
     id::{AccountId, EventId, ProjectId, RecordKey, RemoteId, WebhookId},
     resource::{EventName, Resource},
@@ -26,6 +26,8 @@ pub struct Delivery {
     pub due: Timestamp,
     /// Where the event stands in its log.
     pub position: Option<LogPosition>,
+    /// When the event was written there, by the broker's clock: what a webhook's `enabled_at` is by.
+    pub appended: Timestamp,
 }
 
 /// Where a record stands in a log of Kafka's.
@@ -42,8 +44,27 @@ pub struct LogPosition {
 }
 
 impl Format for Delivery {
-    const FORMAT: u8 = 2;
+    const FORMAT: u8 = 3;
     const NAME: &'static str = "delivery";
+
+    fn read(format: u8, body: &[u8]) -> Result<Self, Undecodable> {
+        let name = Self::NAME;
+        let undecodable = |source| Undecodable::Body { name, source };
+        match format {
+            3 => postcard::from_bytes(body).map_err(undecodable),
+            // It did not say when its event was written: that was soon after it was detected.
+            2 => {
+                let (webhook, event, attempt, due, position) =
+                    postcard::from_bytes::<(WebhookId, UnifiedEvent, u32, Timestamp, Option<LogPosition>)>(
+                        body,
+                    )
+                    .map_err(undecodable)?;
+                let appended = event.detected_at;
+                Ok(Self { webhook, event, attempt, due, position, appended })
+            }
+            other => Err(codec::refused::<Self>(other)),
+        }
+    }
 }
 
 impl Delivery {

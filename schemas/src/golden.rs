@@ -175,6 +175,7 @@ fn delivery() -> Delivery {
             partition: 3,
             offset: 1_234_567,
         }),
+        appended: Timestamp::from_micros(1_764_000_000_250_000),
     }
 }
 
@@ -208,7 +209,14 @@ fn a_native_request_is_sent_as_it_was() {
 }
 #[test]
 fn a_delivery_is_sent_as_it_was() {
-    golden(&delivery(), include_str!("../golden/delivery.2.hex"));
+    golden(&delivery(), include_str!("../golden/delivery.3.hex"));
+    let before = hex::decode(include_str!("../golden/delivery.2.hex").trim()).unwrap();
+    let read: Delivery = codec::decode(&before).unwrap();
+    assert_eq!(
+        read,
+        Delivery { appended: AT, ..delivery() },
+        "what did not say was written when it was detected"
+    );
 }
 #[test]
 fn snapshots_are_sent_as_they_were() {

@@ -1,7 +1,16 @@
 //! Calling out: one HTTP client that dials checked addresses only (SSRF, design §7), follows no redirects and asks no
 //! proxy.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+mod names;
+mod timing;
+
+pub use self::timing::Timing;
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ipnet::IpNet;
 use reqwest::{
@@ -13,6 +22,8 @@ use serde::{Deserialize, Serialize};
 use tributary_core::address::{Allowed, Refused};
 use url::Url;
 
+use self::{names::Names, timing::Timed};
+
 /// What may be dialled.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -22,6 +33,8 @@ pub struct Config {
     pub allow: Vec<IpNet>,
     /// Where providers reach us: what is sent there would come back. `control.public_url` is one by itself.
     pub own: Vec<Url>,
+    /// Name servers, as `address:port`. Empty: the system's.
+    pub name_servers: Vec<SocketAddr>,
 }
 
 impl Config {
@@ -59,12 +72,15 @@ impl Dialer {
     /// When the TLS set-up fails.
     pub fn new(config: &Config, deadline: Duration) -> anyhow::Result<Self> {
         let allowed = Arc::new(config.allowed());
+        let names = Arc::new(Names::new(&config.name_servers)?);
         let client = Client::builder()
-            .dns_resolver(Arc::new(Checked { allowed: allowed.clone() }))
+            .dns_resolver(Arc::new(Checked { allowed: allowed.clone(), names }))
             .redirect(redirect::Policy::none())
             .no_proxy()
             .timeout(deadline)
             .pool_idle_timeout(Duration::from_secs(60))
+            .pool_max_idle_per_host(IDLE_MOST)
+            .connector_layer(tower::layer::layer_fn(Timed))
             .build()?;
         Ok(Self { client, allowed })
     }
@@ -110,6 +126,9 @@ impl Dialer {
         Ok(parts)
     }
 }
+
+/// Connections that are kept to a host for the next request.
+const IDLE_MOST: usize = 32;
 
 /// How long, and how many bytes of it, a body is read that nobody asks for.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -179,13 +198,19 @@ fn permitted(name: &Name, found: Vec<SocketAddr>, allowed: &Allowed) -> Result<V
 /// Resolves names, and refuses a name if *any* of its addresses is not allowed. What it gives is what is dialled.
 struct Checked {
     allowed: Arc<Allowed>,
+    names: Arc<Names>,
 }
 
 impl Resolve for Checked {
     fn resolve(&self, name: Name) -> Resolving {
-        let allowed = self.allowed.clone();
+        let (allowed, names) = (self.allowed.clone(), self.names.clone());
+        let (timing, begun) = (Timing::of_this_call(), Instant::now());
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found = names.addresses(name.as_str()).await?;
+            let found: Vec<SocketAddr> = found.into_iter().map(|it| SocketAddr::new(it, 0)).collect();
+            if let Some(timing) = timing {
+                timing.found(begun.elapsed());
+            }
             let found = permitted(&name, found, &allowed)?;
             let addresses: Addrs = Box::new(found.into_iter());
             Ok(addresses)

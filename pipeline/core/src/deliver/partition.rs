@@ -60,6 +60,8 @@ pub(super) struct Entry {
 pub(super) struct Sweep {
     pub(super) id: u64,
     pub(super) at: i64,
+    /// The block of offsets that it was in when it last looked what is worth reading.
+    pub(super) block: i64,
     pub(super) riders: BTreeSet<Reader>,
 }
 

@@ -73,6 +73,21 @@ pub enum Why {
     Replay,
 }
 
+impl Why {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Begins => "begins",
+            Self::Slow => "slow",
+            Self::Rate => "rate",
+            Self::Failing => "failing",
+            Self::Memory => "memory",
+            Self::Ours => "ours",
+            Self::Replay => "replay",
+        }
+    }
+}
+
 /// What becomes of a record for a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Given {

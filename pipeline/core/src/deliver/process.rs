@@ -30,7 +30,7 @@ use super::{
     record::{LogKind, Reader, Record, TenureId},
     retry::{Ended, Verdict},
     slots::{Pace, Slots},
-    webhook::Webhook,
+    webhook::{Webhook, is_another},
 };
 
 /// The time, by both clocks.
@@ -290,7 +290,7 @@ pub enum Output {
     Behind(WebhookId, Why),
     /// A webhook fails from now on: its window is closed.
     Failing(WebhookId),
-    /// A webhook's first failure after a success (or after the start), or its first success after a failure.
+    /// A webhook's first failure after a success, or its first success after a failure; each once after the start, too.
     Turned {
         /// Which webhook.
         webhook: WebhookId,
@@ -382,6 +382,8 @@ pub struct Process {
     wakes: BTreeSet<(Duration, WebhookId)>,
     /// Webhooks that were asked for in the store.
     asked: BTreeSet<WebhookId>,
+    /// Partitions in which somebody may wait for a sweep.
+    sweepable: BTreeSet<TenureId>,
     memory: usize,
     last_id: u64,
     out: Vec<Output>,
@@ -404,6 +406,7 @@ impl Process {
             young: VecDeque::new(),
             wakes: BTreeSet::new(),
             asked: BTreeSet::new(),
+            sweepable: BTreeSet::new(),
             memory: 0,
             last_id: 0,
             out: Vec::new(),
@@ -459,6 +462,11 @@ impl Process {
         self.webhooks.values().map(|it| it.behind.len()).sum()
     }
 
+    /// Since when the one that is behind longest has been.
+    pub fn behind_since(&self) -> Option<Timestamp> {
+        self.webhooks.values().filter_map(|it| it.behind.first().map(|(since, ..)| *since)).min()
+    }
+
     /// How many webhooks fail.
     pub fn failing(&self) -> usize {
         self.webhooks.values().filter(|it| it.health.probe_at().is_some()).count()
@@ -467,6 +475,12 @@ impl Process {
     /// Whether any webhook is of this project.
     pub fn has_webhooks(&self, project: &str) -> bool {
         project.parse().is_ok_and(|project: ProjectId| self.by_project.contains_key(&project))
+    }
+
+    /// Whether a webhook is another than the one that is known: another URL, secret or header.
+    pub fn is_another(&self, now: &entity::Webhook) -> bool {
+        let before = self.webhooks.get(&now.id).and_then(|it| it.entity.as_ref());
+        before.is_some_and(|before| is_another(before, now))
     }
 
     /// Records offered and not settled.
@@ -541,16 +555,24 @@ impl Process {
     }
 
     /// Offers a record: it waits in memory from now on.
-    fn offer(&mut self, tenure: TenureId, reader: Reader, record: &Arc<Record>) {
+    fn offer(&mut self, tenure: TenureId, reader: Reader, record: &Arc<Record>, at: At) {
         self.memory += record.bytes;
         let webhook = self.webhook(&reader.webhook);
         let entity = webhook.entity.clone();
         let ordered = entity.as_ref().is_some_and(|it| it.ordering == entity::Ordering::Record);
-        let line = ordered.then(|| record.line(&reader.webhook));
+        let line = (ordered || record.held).then(|| record.line(&reader.webhook));
         let id = reader.webhook.clone();
-        webhook.queue.push(Queued { tenure, reader, record: record.clone(), line, then: entity });
+        webhook.queue.push(Queued {
+            tenure,
+            reader,
+            record: record.clone(),
+            line,
+            live: at == At::Head,
+            then: entity,
+        });
         self.enlist(&id);
-        if self.memory > self.limits.memory {
+        // One of any size may wait.
+        if self.memory > self.limits.memory && self.memory > record.bytes {
             // Whoever holds most falls behind.
             let most = self.webhooks.iter().max_by_key(|(_, it)| it.queue.bytes()).map(|(id, _)| id.clone());
             if let Some(most) = most {

@@ -26,6 +26,8 @@ pub struct Queued {
     pub record: Arc<Record>,
     /// Its line, if its webhook keeps a record's order.
     pub line: Option<Line>,
+    /// It was read by the head, not behind it.
+    pub live: bool,
     /// The webhook as it was when the record was offered.
     pub(super) then: Option<Arc<entity::Webhook>>,
 }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use tributary_schemas::{
-    delivery::Line,
+    delivery::{Line, LogPosition},
     event::{Subject, UnifiedEvent},
     id::{RemoteId, WebhookId},
     resource::Resource,
@@ -38,6 +38,10 @@ pub struct Record {
     pub cause: Cause,
     /// The one webhook that it is for, where the log holds deliveries.
     pub to: Option<WebhookId>,
+    /// Where the event stands in its log, if it stands in one.
+    pub position: Option<LogPosition>,
+    /// It was parked in its line: there it stays, whatever its webhook wants by now.
+    pub held: bool,
     /// What it takes of the memory.
     pub bytes: usize,
 }

@@ -18,6 +18,17 @@ pub enum Ended {
     TimedOut,
     /// The connection failed, or the address is not allowed.
     Failed,
+    /// It was not asked: one before it in its line is parked, and due in so long.
+    Held {
+        /// Until that is due.
+        ahead: Duration,
+    },
+    /// It was not asked, or in vain, by a fault of ours: it says nothing of the webhook.
+    Ours,
+    /// Our own code failed over it.
+    Panicked,
+    /// It was cut off, as its partition is another's: that one asks.
+    Abandoned,
 }
 
 /// What to do then.
@@ -32,6 +43,17 @@ pub enum Verdict {
         /// The wait, with its jitter.
         wait: Duration,
     },
+    /// It was no attempt: wait in this topic behind one that is parked.
+    Behind {
+        /// The topic.
+        topic: RetryDelay,
+        /// The wait.
+        wait: Duration,
+    },
+    /// It was no attempt: it is read again later.
+    Again,
+    /// It is over, and is kept aside with its body.
+    SetAside,
     /// It is over.
     GiveUp,
     /// It is over, and the webhook is to be disabled: its URL is gone (410).
@@ -55,6 +77,12 @@ pub fn after(attempt: u32, ended: &Ended, jitter: f64) -> Verdict {
         Ended::Answered { status: 503, retry_after } => asked(*retry_after),
         Ended::Answered { status: 502 | 504, .. } | Ended::TimedOut => OVERLOADED,
         Ended::Answered { .. } | Ended::Failed => Duration::ZERO,
+        Ended::Held { ahead } => {
+            let (topic, wait) = behind(*ahead);
+            return Verdict::Behind { topic, wait };
+        }
+        Ended::Ours | Ended::Abandoned => return Verdict::Again,
+        Ended::Panicked => return Verdict::SetAside,
     };
     let scheduled = RETRY_DELAYS.get(attempt.saturating_sub(1) as usize);
     let Some(scheduled) = scheduled else { return Verdict::GiveUp };
@@ -94,6 +122,9 @@ mod tests {
             Verdict::Delivered => "delivered".into(),
             Verdict::GiveUp => "given up".into(),
             Verdict::Gone => "gone".into(),
+            Verdict::Again => "again".into(),
+            Verdict::SetAside => "set aside".into(),
+            Verdict::Behind { topic, wait } => format!("behind {} {}", topic.name, wait.as_secs()),
             Verdict::Retry { topic, wait } => format!("{} {}", topic.name, wait.as_secs()),
         }
     }
@@ -117,6 +148,10 @@ mod tests {
             (2, answered(503, Some(10_000_000)), "24h 86400"),
             (1, Ended::TimedOut, "5m 300"),
             (1, Ended::Failed, "5s 5"),
+            (1, Ended::Held { ahead: Duration::from_secs(180) }, "behind 5m 180"),
+            (9, Ended::Ours, "again"),
+            (9, Ended::Abandoned, "again"),
+            (1, Ended::Panicked, "set aside"),
         ] {
             assert_eq!(told(attempt, &ended), expected, "{attempt} {ended:?}");
         }

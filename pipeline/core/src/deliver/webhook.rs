@@ -39,8 +39,12 @@ pub struct Webhook {
     pub(super) entity: Option<Arc<entity::Webhook>>,
     /// Which of the 60 events it names, a bit each.
     events: u64,
-    /// Its secrets can't be opened here.
+    /// Its secrets can't be opened here, or its project is suspended: nothing is sent.
     pub(super) sealed: bool,
+    /// Until then it is not asked, by a fault of ours.
+    pub(super) rests: Duration,
+    /// How its last attempt ended, if any did.
+    pub(super) well: Option<bool>,
     pub(super) window: Window,
     pub(super) health: Health,
     pub(super) rate: Option<Rate>,
@@ -70,6 +74,8 @@ impl Webhook {
             entity,
             events,
             sealed: false,
+            rests: Duration::ZERO,
+            well: None,
             window: Window::default(),
             health: Health::default(),
             rate,
@@ -106,11 +112,8 @@ impl Webhook {
     pub(super) fn changed(&mut self, entity: Arc<entity::Webhook>, now: Duration) {
         let before = self.entity.replace(entity.clone());
         self.events = selected(&entity);
-        if let Some(before) = before
-            && (before.url != entity.url
-                || before.secrets != entity.secrets
-                || before.headers != entity.headers)
-        {
+        if before.is_some_and(|before| is_another(&before, &entity)) {
+            self.well = None;
             self.health.forget();
             self.window = Window::default();
             self.takes = Duration::ZERO;
@@ -126,7 +129,7 @@ impl Webhook {
     /// Why not.
     pub(super) fn room(&self, bytes: usize, now: Duration) -> Result<(), Why> {
         let enabled = |it: &Arc<entity::Webhook>| it.status == WebhookStatus::Enabled;
-        if !self.entity.as_ref().is_some_and(enabled) || self.sealed {
+        if !self.entity.as_ref().is_some_and(enabled) || self.sealed || now < self.rests {
             return Err(Why::Ours);
         }
         if let Some(probe_at) = self.health.probe_at() {
@@ -166,7 +169,7 @@ impl Webhook {
             Some(probe_at) if now >= probe_at => 1,
             Some(_) => 0,
         };
-        self.queue.has(kind) && self.in_flight < most
+        self.queue.has(kind) && self.in_flight < most && !self.sealed && now >= self.rests
     }
 
     /// How quick it answers.
@@ -183,6 +186,11 @@ impl Webhook {
     pub(super) fn is_late(&mut self) {
         self.takes = self.takes.max(QUICK + Duration::from_millis(1));
     }
+}
+
+/// Whether what is asked is another: the failures of the one before say nothing of it.
+pub(super) fn is_another(before: &entity::Webhook, now: &entity::Webhook) -> bool {
+    before.url != now.url || before.secrets != now.secrets || before.headers != now.headers
 }
 
 fn selected(entity: &entity::Webhook) -> u64 {

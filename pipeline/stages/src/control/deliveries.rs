@@ -31,10 +31,11 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn enable(call: Call<Id>) -> Result<Shown<WebhookShown>, HttpError> {
+    let enabled_at = call.app.skew.broker_now();
     let apply = |webhook: &mut Webhook| {
         if webhook.status != WebhookStatus::Enabled {
             webhook.status = WebhookStatus::Enabled;
-            webhook.enabled_at = now();
+            webhook.enabled_at = enabled_at;
         }
         Ok::<_, HttpError>(())
     };

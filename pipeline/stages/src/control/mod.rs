@@ -32,7 +32,7 @@ pub use self::projects::{NewProject, create_project};
 use crate::{
     dial,
     entity::Writer,
-    kafka::{Cluster, Publisher},
+    kafka::{Cluster, Publisher, Skew},
     listen::{self, Limits},
     secret::KeyRing,
     store::Stores,
@@ -88,6 +88,8 @@ struct Shared {
     stores: Stores,
     writer: Writer,
     publisher: Publisher,
+    /// What time it is at the brokers: webhooks are enabled by that.
+    skew: Skew,
     topics: tributary_schemas::topic::Topics,
     catalog: Catalog,
     keys: Arc<KeyRing>,
@@ -127,6 +129,7 @@ impl Control {
             stores,
             writer,
             publisher,
+            skew: cluster.skew().clone(),
             topics,
             catalog,
             keys: keys_ring,

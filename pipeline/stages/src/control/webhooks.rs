@@ -154,7 +154,7 @@ async fn create(call: Call<(), (), Given<New>>) -> Result<Made<WebhookShown>, Ht
         headers: sealed_headers(app, &id, &new.headers)?,
         status: WebhookStatus::Enabled,
         secrets: vec![sealed_secret(app, &id, &secret, SecretRole::Active)?],
-        enabled_at: at,
+        enabled_at: app.skew.broker_now(),
         created_at: at,
         updated_at: at,
         id,

@@ -1,39 +1,45 @@
 //! Delivers events to webhooks, signed: at least once, with a stable id (design §7).
 //!
-//! Kafka's offsets are decoupled from HTTP: an event is *settled* for a webhook when it was delivered, refused for good,
-//! or parked in a retry topic, and a partition's offset advances over the settled prefix ([`settled`]). So a slow
-//! subscriber never holds up anyone else.
+//! A webhook that can't keep up falls behind in the log, as any reader does, and reads on from there; nothing is copied and
+//! nobody else waits. What happens is decided by `core::deliver`'s machine; [`shell`] does what it says. Here is no rule of
+//! who wants what, what waits, or what is committed.
 //!
-//! With a webhook's `ordering: record`, a record's events come in the order of their `sequence`, one at a time ([`order`]).
-//! A webhook's `rate` limits what this process asks of it ([`bulkhead`]): several processes may ask several times as often.
+//! With a webhook's `ordering: record`, a record's events come in the order of their `sequence`, one at a time: what is parked
+//! has a row ([`line`]).
 
-mod attempt;
-mod bulkhead;
-mod dispatch;
-mod lineup;
+mod again;
+mod committed;
+mod disable;
+mod line;
 mod log;
+mod logs;
 pub mod metrics;
-mod order;
-mod parking;
 mod post;
-mod read;
-mod settled;
+mod shell;
 mod subscribers;
+mod tenure;
+mod work;
 
 use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tributary_schemas::{resource::Resource, topic::RETRY_DELAYS};
+use tributary_core::deliver::process::Limits;
 
 use self::{
-    attempt::Attempter, bulkhead::Bulkheads, dispatch::Dispatcher, log::Log, order::Orders, parking::Parking,
-    post::Post, read::Reader, subscribers::Subscribers,
+    line::Lines,
+    log::Log,
+    logs::Logs,
+    post::Post,
+    shell::{Ears, Parts, Shell},
+    subscribers::{Subscribers, Teller},
+    work::Work,
 };
 use crate::{
     dial::{self, Dialer},
     entity::Writer,
-    kafka::{Cluster, From, Group, GroupConfig, Publisher, View},
+    kafka::{Cluster, Member, Publisher, Sweeper, View},
     secret::KeyRing,
     store::Stores,
 };
@@ -42,18 +48,16 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// One deadline over DNS, connect, TLS, headers and body of an attempt, in seconds.
+    /// One deadline over DNS, connect, TLS and the answer's head of an attempt, in seconds.
     pub deadline_seconds: u64,
-    /// Requests in flight for one webhook.
-    pub per_webhook: usize,
-    /// Deliveries that may wait for one webhook; more are parked in the shortest retry topic, which is no attempt.
-    pub queue: usize,
-    /// Events that may be unsettled before reading pauses.
-    pub unsettled: usize,
     /// First attempts in flight in this process.
     pub first_attempts: usize,
     /// Retries in flight in this process: slots of their own, so that retries never starve first attempts.
     pub retries: usize,
+    /// What may wait in memory, in bytes; when it is spent, whoever holds most falls behind.
+    pub memory_bytes: usize,
+    /// Readers for those behind, in this process.
+    pub sweeps: usize,
     /// The compat signature's header.
     pub signature_header: String,
     /// Which addresses may be dialled beside global ones.
@@ -66,11 +70,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             deadline_seconds: 15,
-            per_webhook: 16,
-            queue: 256,
-            unsettled: 10_000,
             first_attempts: 512,
             retries: 128,
+            memory_bytes: 128 << 20,
+            sweeps: 8,
             signature_header: "x-stackone-signature".into(),
             dial: dial::Config::default(),
             test_retry_scale: None,
@@ -82,9 +85,10 @@ impl Default for Config {
 pub struct Deliver {
     cluster: Cluster,
     config: Config,
+    stores: Stores,
     publisher: Publisher,
-    subscribers: View<Subscribers>,
-    attempter: Arc<Attempter>,
+    keys: Arc<KeyRing>,
+    post: Post,
 }
 
 impl Deliver {
@@ -99,24 +103,9 @@ impl Deliver {
         keys: Arc<KeyRing>,
     ) -> anyhow::Result<Self> {
         let publisher = Publisher::new(&cluster, "deliver")?;
-        let topics = cluster.topics().clone();
-        let subscribers =
-            View::follow(&cluster, "deliver", topics.control_webhooks(), Subscribers::new(keys))?;
-        let deadline = Duration::from_secs(config.deadline_seconds);
-        let dialer = Dialer::new(&config.dial, deadline)?;
-        let store = stores.control.clone();
-        let attempter = Attempter {
-            deadline,
-            per_webhook: config.per_webhook,
-            subscribers: subscribers.clone(),
-            bulkheads: Bulkheads::new(&config),
-            orders: Orders::new(store.clone()),
-            parking: Parking::new(topics.clone(), publisher.clone(), config.test_retry_scale),
-            post: Post::new(dialer, config.signature_header.clone()),
-            log: Log::new(topics.clone(), publisher.clone(), &stores),
-            writer: Writer::new(store, publisher.clone(), topics),
-        };
-        Ok(Self { cluster, config, publisher, subscribers, attempter: Arc::new(attempter) })
+        let dialer = Dialer::new(&config.dial, Duration::from_secs(config.deadline_seconds))?;
+        let post = Post::new(dialer, config.signature_header.clone());
+        Ok(Self { cluster, config, stores, publisher, keys, post })
     }
 
     /// Runs until told to stop; attempts in flight are given their deadline.
@@ -124,33 +113,44 @@ impl Deliver {
     /// # Errors
     /// When the process should be restarted from what was settled.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        self.subscribers.ready().await;
-        let topics = self.cluster.topics();
-        let mut first = Resource::ALL.map(|resource| topics.unified_shared(resource)).to_vec();
-        first.push(topics.deliver_requests());
-        let retries = RETRY_DELAYS.map(|delay| topics.deliver_retry(delay)).to_vec();
-        let join = |group: &str, topics: Vec<String>| {
-            let config = GroupConfig {
-                role: "deliver".into(),
-                group: group.into(),
-                instance: None,
-                topics,
-                twin: None,
-                from: From::Committed,
-                queue: 500,
-            };
-            Group::join(&self.cluster, config)
+        let Self { cluster, config, stores, publisher, keys, post } = self;
+        let topics = cluster.topics().clone();
+        let (teller, told) = mpsc::unbounded_channel();
+        let view = View::follow(&cluster, "deliver", topics.control_webhooks(), Teller(teller))?;
+        // Whoever is a member knows all webhooks that there were when it became one.
+        if shutdown.run_until_cancelled(view.ready()).await.is_none() {
+            return Ok(());
+        }
+        let logs = Logs::new(&topics, publisher.schemas());
+        let (member, group) = Member::join(&cluster, "deliver", "deliver", &logs.topics())?;
+        let (sweeper, swept) = Sweeper::new(&cluster);
+        let work = Work {
+            topics: topics.clone(),
+            publisher: publisher.clone(),
+            post,
+            lines: Lines::new(stores.control.clone()),
+            log: Log::new(topics.clone(), publisher.clone(), &stores),
+            scale: config.test_retry_scale.unwrap_or(1.0),
         };
-        let (first_group, first_events) = join("deliver", first)?;
-        let (retry_group, retry_events) = join("deliver-retry", retries)?;
+        let parts = Parts {
+            limits: Limits {
+                first_attempts: config.first_attempts,
+                retries: config.retries,
+                memory: config.memory_bytes,
+                sweeps: config.sweeps,
+            },
+            deadline: Duration::from_secs(config.deadline_seconds),
+            member,
+            sweeper,
+            logs,
+            subscribers: Subscribers::new(keys),
+            work,
+            backlogs: stores.backlog.clone(),
+            writer: Writer::new(stores.control.clone(), publisher.clone(), topics),
+        };
         tracing::info!("deliver runs");
-        let dispatch = |group, slots| {
-            let reader = Reader::new(topics.clone(), self.publisher.clone(), self.attempter.clone());
-            Dispatcher::new(group, reader, self.attempter.clone(), slots, self.config.unsettled)
-        };
-        let first = dispatch(first_group, self.config.first_attempts).run(first_events, shutdown.clone());
-        let retry = dispatch(retry_group, self.config.retries).run(retry_events, shutdown);
-        tokio::try_join!(first, retry)?;
-        self.publisher.flush(Duration::from_secs(5))
+        Shell::run(parts, Ears { group, swept, told }, shutdown).await?;
+        drop(view);
+        publisher.flush(Duration::from_secs(5))
     }
 }

@@ -1,15 +1,15 @@
 //! The request of an attempt, signed (contract §3), and what its answer means.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Method, RequestBuilder};
-use tributary_core::deliver::{retry::Ended, sign};
-use tributary_schemas::{body, delivery::Delivery, time::Timestamp};
+use tributary_core::deliver::{record::Record, retry::Ended, sign};
+use tributary_schemas::{body, delivery::Phases, entity::Webhook, time::Timestamp};
 
-use super::subscribers::Subscriber;
+use super::{line::Row, subscribers::Subscriber};
 use crate::{
     clock::now,
-    dial::{DialError, Dialer},
+    dial::{DialError, Dialer, Timing},
 };
 
 /// Posts deliveries.
@@ -18,10 +18,37 @@ pub(super) struct Post {
     signature_header: String,
 }
 
-/// What an attempt found.
-pub(super) struct Found {
+/// What became of an attempt.
+#[derive(Debug, Clone)]
+pub(super) struct Tried {
     pub(super) ended: Ended,
     pub(super) error: Option<String>,
+    pub(super) at: Timestamp,
+    pub(super) took: Duration,
+    pub(super) phases: Phases,
+    /// Its row, if its webhook keeps records' order.
+    pub(super) row: Row,
+}
+
+impl Tried {
+    /// One that was not made, for this reason.
+    pub(super) fn not_made(ended: Ended, error: Option<String>) -> Self {
+        let (took, phases) = (Duration::ZERO, Phases::default());
+        Self { ended, error, at: now(), took, phases, row: Row::Absent }
+    }
+
+    /// The answer's status, if there was one.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self.ended {
+            Ended::Answered { status, .. } => Some(status),
+            Ended::TimedOut
+            | Ended::Failed
+            | Ended::Held { .. }
+            | Ended::Ours
+            | Ended::Panicked
+            | Ended::Abandoned => None,
+        }
+    }
 }
 
 impl Post {
@@ -30,46 +57,56 @@ impl Post {
     }
 
     /// Asks the subscriber, once.
-    pub(super) async fn send(&self, delivery: &Delivery, subscriber: &Subscriber, at: Timestamp) -> Found {
-        let failed = |error: String| Found { ended: Ended::Failed, error: Some(error) };
-        let request = match self.request(delivery, subscriber, at) {
-            Ok(request) => request,
-            Err(error) => return failed(format!("{error:#}")),
+    pub(super) async fn send(&self, record: &Record, webhook: &Webhook, subscriber: &Subscriber) -> Tried {
+        let (at, begun) = (now(), Instant::now());
+        let timing = Timing::default();
+        let (ended, error) = match self.request(record, webhook, subscriber, at) {
+            Ok(request) => self.answer(webhook, timing.measure(self.dialer.head(request)).await),
+            Err(error) => (Ended::Failed, Some(format!("{error:#}"))),
         };
-        match self.dialer.head(request).await {
+        let took = begun.elapsed();
+        Tried { phases: phases(&timing, took, &ended), ended, error, at, took, row: Row::Absent }
+    }
+
+    fn answer(
+        &self,
+        webhook: &Webhook,
+        answer: Result<http::response::Parts, DialError>,
+    ) -> (Ended, Option<String>) {
+        match answer {
             Ok(parts) => {
                 let retry_after = parts.headers.get("retry-after").and_then(|value| value.to_str().ok());
                 let status = parts.status.as_u16();
-                Found {
-                    ended: Ended::Answered { status, retry_after: retry_after.and_then(wait) },
-                    error: parts.status.is_redirection().then(|| {
-                        format!("{status} is a redirect, which is not followed: give the webhook the URL that it leads to")
-                    }),
-                }
+                let redirect = || {
+                    format!(
+                        "{status} is a redirect, which is not followed: give the webhook the URL that it leads to"
+                    )
+                };
+                let retry_after = retry_after.and_then(wait);
+                (Ended::Answered { status, retry_after }, parts.status.is_redirection().then(redirect))
             }
-            Err(DialError::Timeout) => {
-                Found { ended: Ended::TimedOut, error: Some("no answer in time".into()) }
-            }
+            Err(DialError::Timeout) => (Ended::TimedOut, Some("no answer in time".into())),
             // Where an inside name leads is nobody's business outside.
             Err(DialError::Refused(refused)) => {
-                tracing::info!(webhook = delivery.webhook.as_str(), %refused, "not dialled");
-                failed("the URL does not lead to an address that may be called".into())
+                tracing::info!(webhook = webhook.id.as_str(), %refused, "not dialled");
+                (Ended::Failed, Some("the URL does not lead to an address that may be called".into()))
             }
-            Err(error @ DialError::Failed(_)) => failed(error.to_string()),
+            Err(error @ DialError::Failed(_)) => (Ended::Failed, Some(error.to_string())),
         }
     }
 
     /// The exact bytes that are signed are the bytes that are sent.
     fn request(
         &self,
-        delivery: &Delivery,
+        record: &Record,
+        webhook: &Webhook,
         subscriber: &Subscriber,
         at: Timestamp,
     ) -> anyhow::Result<RequestBuilder> {
-        let event = &delivery.event;
-        let body = body::body(event, subscriber.webhook.record_type, at)?;
-        let id = sign::webhook_id(event.event_id, &delivery.webhook);
-        let mut request = self.dialer.request(Method::POST, &subscriber.webhook.url)?;
+        let event = &record.event;
+        let body = body::body(event, webhook.record_type, at)?;
+        let id = sign::webhook_id(event.event_id, &webhook.id);
+        let mut request = self.dialer.request(Method::POST, &webhook.url)?;
         for (name, value) in &subscriber.headers {
             request = request.header(name, value.expose());
         }
@@ -88,9 +125,21 @@ impl Post {
             .header("webhook-timestamp", at.as_seconds().to_string())
             .header("x-tributary-event-id", event.event_id.to_string())
             .header("x-tributary-sequence", event.sequence.0.to_string())
-            .header("x-tributary-attempt", delivery.attempt.to_string())
+            .header("x-tributary-attempt", record.attempt.to_string())
             .header("x-tributary-mode", event.mode.name())
             .body(body))
+    }
+}
+
+fn phases(timing: &Timing, took: Duration, ended: &Ended) -> Phases {
+    let millis = |it: Duration| u32::try_from(it.as_millis()).unwrap_or(u32::MAX);
+    let (dns, connect) = (timing.dns(), timing.connect());
+    let before = connect.unwrap_or_default();
+    Phases {
+        dns: dns.map(millis),
+        connect: connect.map(|it| millis(it.saturating_sub(dns.unwrap_or_default()))),
+        wait: matches!(ended, Ended::Answered { .. }).then(|| millis(took.saturating_sub(before))),
+        ..Phases::default()
     }
 }
 

@@ -102,6 +102,14 @@ pub struct Revocation {
     _release: std::sync::mpsc::Sender<()>,
 }
 
+impl Revocation {
+    /// One, and what ends when it is dropped.
+    pub(super) fn new() -> (Self, std::sync::mpsc::Receiver<()>) {
+        let (release, released) = std::sync::mpsc::channel();
+        (Self { _release: release }, released)
+    }
+}
+
 /// How long a revocation may hold the group back.
 const REVOCATION_LIMIT: Duration = Duration::from_secs(10);
 
@@ -293,12 +301,12 @@ pub(super) fn incoming(record: &impl Message) -> Incoming {
     }
 }
 
-fn assignments(list: &TopicPartitionList) -> Vec<Assignment> {
+pub(super) fn assignments(list: &TopicPartitionList) -> Vec<Assignment> {
     let of = |topic: &str, partition| Assignment { topic: topic.into(), partition };
     list.elements().iter().map(|element| of(element.topic(), element.partition())).collect()
 }
 
-fn list_of<'a>(ours: impl IntoIterator<Item = &'a Assignment>) -> TopicPartitionList {
+pub(super) fn list_of<'a>(ours: impl IntoIterator<Item = &'a Assignment>) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
     for at in ours {
         list.add_partition(&at.topic, at.partition);
@@ -348,8 +356,8 @@ impl Callbacks {
         moved: &TopicPartitionList,
     ) -> rdkafka::error::KafkaResult<()> {
         let all = self.with_twins(moved)?;
-        let (release, released) = std::sync::mpsc::channel();
-        let revoked = GroupEvent::Revoked(assignments(&all), Revocation { _release: release });
+        let (revocation, released) = Revocation::new();
+        let revoked = GroupEvent::Revoked(assignments(&all), revocation);
         if self.events.blocking_send(revoked).is_ok() {
             // Nothing is ever sent: the wait ends when the revocation is dropped, or at the limit.
             let _ = released.recv_timeout(REVOCATION_LIMIT);

@@ -26,12 +26,28 @@ pub(super) const MOCKED: i64 = 1_000_000_000_000;
 
 /// How far the process's clock was ahead of the brokers' when one last answered. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Skew(Arc<AtomicI64>);
+pub struct Skew(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// By how much our clock is ahead, in microseconds, as far as that is certain.
+    ahead: AtomicI64,
+    /// What is added to our clock's time to be no later than the broker's.
+    to_broker: AtomicI64,
+}
 
 impl Skew {
     /// Microseconds: positive when our clock is ahead. 0 until a broker has said.
     pub fn micros(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.ahead.load(Ordering::Relaxed)
+    }
+
+    /// What a broker's clock shows now, or up to an answer's time earlier: what a broker appends after this call has no
+    /// earlier time. Ours, until a broker has said.
+    pub fn broker_now(&self) -> Timestamp {
+        let now = crate::clock::now().as_micros() + self.0.to_broker.load(Ordering::Relaxed);
+        // A broker's milliseconds are rounded down.
+        Timestamp::from_micros(now - now.rem_euclid(1_000))
     }
 
     /// Whether what is stamped here can't be compared with what others stamp.
@@ -44,7 +60,8 @@ impl Skew {
         let RecordTime::LogAppendTime(millis @ MOCKED..) = appended else { return };
         let was_large = self.is_large();
         let micros = certain(sent.as_micros(), millis * 1_000, acknowledged.as_micros());
-        self.0.store(micros, Ordering::Relaxed);
+        self.0.ahead.store(micros, Ordering::Relaxed);
+        self.0.to_broker.store(millis * 1_000 - acknowledged.as_micros(), Ordering::Relaxed);
         ::metrics::gauge!(metrics::SKEW_SECONDS).set(micros as f64 / 1e6);
         if self.is_large() && !was_large {
             tracing::error!(seconds = micros / 1_000_000, "the clock is ahead of the broker's by: not ready");
@@ -73,6 +90,22 @@ mod tests {
             (10_000, 70_000, 30_000, -40_000, "acknowledged before it was appended"),
         ] {
             assert_eq!(certain(sent, appended, acknowledged), ahead, "{case}");
+        }
+    }
+
+    #[test]
+    fn the_broker_s_time_is_never_given_as_later_than_it_is() {
+        for (ours, broker, took) in [(0, 0, 0), (40_000_000, 0, 20_000), (-40_000_000, 0, 900_000)] {
+            let skew = Skew::default();
+            // A record is appended right when it is sent: all of the time goes into its answer.
+            let (sent, base) = (crate::clock::now().as_micros() + ours, crate::clock::now().as_micros());
+            let acknowledged = Timestamp::from_micros(sent + took);
+            let appended = RecordTime::LogAppendTime((base + broker).div_euclid(1_000));
+            skew.saw(Timestamp::from_micros(sent), appended, acknowledged);
+            let told = skew.0.to_broker.load(Ordering::Relaxed);
+            assert!(told <= base + broker - sent - took + 1_000, "{told}");
+            assert!(told >= base + broker - sent - took - 1_000, "{told}");
+            assert_eq!(skew.broker_now().as_micros() % 1_000, 0);
         }
     }
 

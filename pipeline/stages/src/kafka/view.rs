@@ -26,6 +26,14 @@ pub trait Table: Send + Sync + 'static {
     /// # Errors
     /// What is wrong with the record: it is logged and passed over.
     fn take(&mut self, key: &str, value: Option<&[u8]>) -> anyhow::Result<()>;
+
+    /// The same, with where the record stands: its partition and offset.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    fn take_at(&mut self, _at: (i32, i64), key: &str, value: Option<&[u8]>) -> anyhow::Result<()> {
+        self.take(key, value)
+    }
 }
 
 /// A compacted topic in memory, read from its beginning and followed. Cheap to clone.
@@ -73,9 +81,10 @@ impl<T: Table> View<T> {
                 let Some(shared) = weak.upgrade() else { return };
                 match polled {
                     Ok(record) => {
+                        let at = (record.partition(), record.offset());
                         let key = String::from_utf8_lossy(record.key().unwrap_or_default());
                         let mut table = shared.table.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-                        if let Err(error) = table.take(&key, record.payload()) {
+                        if let Err(error) = table.take_at(at, &key, record.payload()) {
                             tracing::warn!(
                                 topic,
                                 offset = record.offset(),

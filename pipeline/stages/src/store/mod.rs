@@ -2,6 +2,7 @@
 //! [`cql`] for ScyllaDB and Cassandra, [`embedded`] for the sandbox.
 
 pub mod api;
+pub mod backlog;
 pub mod cql;
 pub mod embedded;
 pub mod metrics;
@@ -49,6 +50,8 @@ pub struct Stores {
     pub control: Arc<dyn ControlStore>,
     /// What the API keeps beside them.
     pub api: Arc<dyn api::ApiStore>,
+    /// Where webhooks have fallen behind.
+    pub backlog: Arc<dyn backlog::BacklogStore>,
 }
 
 impl Stores {
@@ -60,11 +63,11 @@ impl Stores {
         match config {
             Config::Cql(config) => {
                 let store = Arc::new(cql::CqlStore::connect(config).await?);
-                Ok(Self { state: store.clone(), control: store.clone(), api: store })
+                Ok(Self { state: store.clone(), control: store.clone(), api: store.clone(), backlog: store })
             }
             Config::Embedded { path } => {
                 let store = Arc::new(embedded::EmbeddedStore::open(path)?);
-                Ok(Self { state: store.clone(), control: store.clone(), api: store })
+                Ok(Self { state: store.clone(), control: store.clone(), api: store.clone(), backlog: store })
             }
         }
     }

@@ -95,7 +95,7 @@ pub const LABELS: &[(&str, &str)] = &[
     ("commit", "the commit that the binary was built from"),
     ("content", "what was found of a record: `hash`, `unread`"),
     ("event", "one of the catalogue's 60 events"),
-    ("group", "a consumer group: `deliver`, `deliver-retry`"),
+    ("group", "a consumer group: `deliver`, `unify`"),
     ("kind", "a word of the metric's own closed set"),
     ("lane", "a lane of a unify process: `<instance>.<lane>`"),
     (

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use tributary_schemas::{delivery::AttemptOutcome, entity::WebhookStatus, time::Timestamp};
-use tributary_stages::deliver::Config;
+use tributary_schemas::{delivery::AttemptOutcome, entity::WebhookStatus};
+use tributary_stages::{clock::now, deliver::Config};
 
 use crate::{
     receiver::{Does, receiver},
@@ -87,13 +87,37 @@ async fn what_was_parked_before_a_webhook_was_enabled_again_is_not_sent() {
     world
         .change(|webhook| {
             webhook.status = WebhookStatus::Enabled;
-            // The event was detected in 1970.
-            webhook.enabled_at = Timestamp::from_micros(2_000);
+            webhook.enabled_at = now();
         })
         .await;
     let outcomes: Vec<_> = world.attempts("w", 2).await.iter().map(|it| it.outcome).collect();
     assert_eq!(outcomes, [AttemptOutcome::Failed, AttemptOutcome::SkippedFiltered]);
     assert!(inbox.try_recv().is_err(), "it was not asked again");
+    stage.abort();
+}
+
+/// Nothing is delivered of a suspended project, and nothing is lost that the log keeps.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_project_s_deliveries_wait_in_the_log_until_it_is_resumed() {
+    let world = World::new().await;
+    let (port, mut inbox) = subscriber(|_| says(200)).await;
+    world.webhook("w", format!("http://127.0.0.1:{port}/")).await;
+    world.project(Some(now())).await;
+    let stage = world.start(config());
+    for number in 1..=3 {
+        world.announce(number).await;
+    }
+    // The stage reads: what it can't read comes to be set aside.
+    world.put(b"no event".to_vec()).await;
+    world.letter().await;
+    assert!(inbox.try_recv().is_err(), "its project is suspended");
+    world.project(None).await;
+    let mut told = Vec::new();
+    for _ in 1..=3 {
+        told.push(next(&mut inbox).await.header("x-tributary-sequence").to_owned());
+    }
+    told.sort();
+    assert_eq!(told, ["1", "2", "3"]);
     stage.abort();
 }
 

@@ -3,16 +3,10 @@
 use axum::response::IntoResponse;
 use http::StatusCode;
 use tributary_core::deliver::sign;
-use tributary_schemas::{
-    delivery::AttemptOutcome,
-    entity::{Webhook, WebhookStatus},
-};
-use tributary_stages::{
-    deliver::Config,
-    kafka::{From, Group, GroupConfig, GroupEvent},
-};
+use tributary_schemas::{delivery::AttemptOutcome, entity::WebhookStatus};
+use tributary_stages::deliver::Config;
 
-use crate::world::{SECRET, World, config, next, project, says, subscriber};
+use crate::world::{SECRET, World, config, next, says, subscriber};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_comes_again_later_signed_and_under_the_same_id() {
@@ -51,7 +45,7 @@ async fn a_subscriber_that_hangs_holds_up_nobody_else() {
     let (quick, mut inbox) = subscriber(|_| says(200)).await;
     world.webhook("hanging", format!("http://127.0.0.1:{hanging}/")).await;
     world.webhook("quick", format!("http://127.0.0.1:{quick}/")).await;
-    let stage = world.start(Config { per_webhook: 1, queue: 2, deadline_seconds: 60, ..config() });
+    let stage = world.start(Config { deadline_seconds: 60, ..config() });
     for number in 0..50 {
         world.announce(number).await;
     }
@@ -81,8 +75,8 @@ async fn gone_disables_and_a_redirect_is_not_followed() {
     assert_eq!((attempt.status, attempt.outcome), (Some(307), AttemptOutcome::Failed));
     let attempt = world.attempts("gone", 1).await.remove(0);
     assert_eq!((attempt.status, attempt.outcome), (Some(410), AttemptOutcome::GivenUp));
-    let webhook: Webhook = world.writer.get(&project(), "gone").await.unwrap().unwrap();
-    assert_eq!(webhook.status, WebhookStatus::Disabled { reason: "gone (410)".into() });
+    let disabled = WebhookStatus::Disabled { reason: "gone (410)".into() };
+    world.until_webhook("gone", |webhook| webhook.status == disabled).await;
     assert!(reached.try_recv().is_err(), "the redirect was not followed");
     stage.abort();
 }
@@ -120,23 +114,7 @@ async fn what_cannot_be_read_is_set_aside_and_the_partition_goes_on() {
     world.put(b"no event".to_vec()).await;
     world.announce(1).await;
     assert_eq!(next(&mut inbox).await.header("x-tributary-sequence"), "1");
-    let dead = GroupConfig {
-        role: "test".into(),
-        group: "test".into(),
-        instance: None,
-        topics: vec![world.cluster.topics().deliver_dead()],
-        twin: None,
-        from: From::Beginning,
-        queue: 10,
-    };
-    let (_group, mut events) = Group::join(&world.cluster, dead).unwrap();
-    let letter = loop {
-        match events.recv().await.unwrap() {
-            GroupEvent::Record(record) => break record.payload.unwrap(),
-            GroupEvent::Assigned(_) | GroupEvent::Revoked(..) => {}
-        }
-    };
-    let letter: serde_json::Value = serde_json::from_slice(&letter).unwrap();
+    let letter = world.letter().await;
     assert_eq!((&letter["topic"], &letter["offset"]), (&"unified.hris_employees".into(), &0.into()));
     assert!(letter["reason"].as_str().unwrap().contains("Confluent framing"), "{letter}");
     stage.abort();

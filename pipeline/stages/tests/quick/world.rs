@@ -23,7 +23,9 @@ use tributary_schemas::{
 use tributary_stages::{
     deliver::{Config, Deliver},
     entity::{WriteError, Writer},
-    kafka::{Cluster, Config as KafkaConfig, Mock, Outgoing, Publisher},
+    kafka::{
+        Cluster, Config as KafkaConfig, From, Group, GroupConfig, GroupEvent, Mock, Outgoing, Publisher,
+    },
     secret::{Field, KeyRing, Secret},
     store::{Config as StoreConfig, Stores},
 };
@@ -185,11 +187,59 @@ impl World {
         self.writer.update(&project(), "w", apply).await.unwrap();
     }
 
+    /// Returns when a webhook is like this.
+    pub(crate) async fn until_webhook(&self, id: &str, like: impl Fn(&Webhook) -> bool) {
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        let reached = async {
+            while !self.writer.get::<Webhook>(&project(), id).await.unwrap().is_some_and(|it| like(&it)) {
+                tick.tick().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), reached).await.expect("the webhook in time");
+    }
+
     /// Starts deliver; it ends when the world is dropped, or fails the test.
     pub(crate) fn start(&self, config: Config) -> tokio::task::JoinHandle<anyhow::Result<()>> {
         let deliver =
             Deliver::build(config, self.cluster.clone(), self.stores.clone(), self.keys.clone()).unwrap();
         tokio::spawn(deliver.run(self.stop.clone()))
+    }
+
+    /// What was set aside first.
+    pub(crate) async fn letter(&self) -> serde_json::Value {
+        let dead = GroupConfig {
+            role: "test".into(),
+            group: "test".into(),
+            instance: None,
+            topics: vec![self.cluster.topics().deliver_dead()],
+            twin: None,
+            from: From::Beginning,
+            queue: 10,
+        };
+        let (_group, mut events) = Group::join(&self.cluster, dead).unwrap();
+        loop {
+            match events.recv().await.unwrap() {
+                GroupEvent::Record(record) => {
+                    return serde_json::from_slice(&record.payload.unwrap()).unwrap();
+                }
+                GroupEvent::Assigned(_) | GroupEvent::Revoked(..) => {}
+            }
+        }
+    }
+
+    /// The project is suspended since then, or is not, as its webhooks are told.
+    pub(crate) async fn project(&self, suspended_at: Option<Timestamp>) {
+        let document = serde_json::json!({
+            "kind": "project", "id": project(), "version": 1, "name": "Acme", "suspended_at": suspended_at,
+            "created_at": Timestamp::from_micros(0), "updated_at": Timestamp::from_micros(0),
+        });
+        let record = Outgoing {
+            topic: self.cluster.topics().control_webhooks(),
+            key: project().as_str().as_bytes().to_vec().into(),
+            payload: Some(document.to_string().into_bytes().into()),
+            ..Default::default()
+        };
+        self.publisher.send(record).await.unwrap();
     }
 
     pub(crate) async fn put(&self, payload: Vec<u8>) {

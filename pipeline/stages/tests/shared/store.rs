@@ -5,10 +5,18 @@ mod api_store;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tributary_core::cells::{Cell, CellKey, CellValue, Want};
+use tributary_core::{
+    cells::{Cell, CellKey, CellValue, Want},
+    deliver::{
+        blocks::Blocks,
+        position::{RowFacts, Why},
+        process::Row,
+        record::Reader,
+    },
+};
 use tributary_schemas::{
     delivery::Line,
-    id::{AccountId, Bits, RecordHash, RecordKey, RemoteId, RunId, Sequence},
+    id::{AccountId, Bits, RecordHash, RecordKey, RemoteId, RunId, Sequence, WebhookId},
     observation::DeliveryId,
     resource::Resource,
     state::{At, Bucket, Head, Introduced, Known, RangeRow, State},
@@ -17,6 +25,7 @@ use tributary_schemas::{
 };
 use tributary_stages::store::{
     AttemptRow, Cas, ControlStore, EntityRef, Held, Kind, Lookup, StateStore, Stored, Stores, Unpublished,
+    backlog::{Backlog, BacklogChange, BacklogStore, LogPartition},
 };
 
 /// An account that no other test has.
@@ -59,6 +68,8 @@ pub(crate) async fn all(stores: &Stores) {
     marks_and_heads_are_read_back(&*stores.state).await;
     what_is_forgotten_is_gone_and_older_writes_never_show(&*stores.state).await;
     a_compare_and_set_has_one_winner(&*stores.control).await;
+    only_its_last_claimant_writes_a_partition_s_rows(&*stores.backlog).await;
+    a_webhook_fails_since_its_first_failure(&*stores.backlog).await;
     entities_are_listed_by_id_within_their_project(&*stores.control).await;
     changes_stay_registered_until_published(&*stores.control).await;
     lookups_find_until_removed(&*stores.control).await;
@@ -296,4 +307,57 @@ async fn a_line_s_parked_deliveries_are_held_until_they_are_let_go(store: &dyn C
         [held(3, 30), held(2, 40), held(1, 10)],
         "asked for again, it is held again"
     );
+}
+
+fn backlog(webhook: &str, replay: Option<&str>, from: i64) -> Backlog {
+    let reader = Reader { webhook: webhook.parse().unwrap(), replay: replay.map(Into::into) };
+    let mut blocks = Blocks::from(from);
+    blocks.mark(from + 5_000);
+    let since = Timestamp::from_micros(1_764_000_000_000_001);
+    let facts = RowFacts { why: Why::Slow, since, missed: 7, blocks };
+    let row = Row { from, until: replay.map(|_| from + 10_000), facts };
+    Backlog { reader, project: "acme".parse().unwrap(), row }
+}
+
+async fn only_its_last_claimant_writes_a_partition_s_rows(store: &dyn BacklogStore) {
+    let webhook = account();
+    let at = LogPartition { topic: format!("unified.{webhook}").into(), partition: 3 };
+    let other = LogPartition { partition: 4, ..at.clone() };
+    assert_eq!(store.backlogs(&at).await.unwrap(), []);
+    let [live, replay] = [backlog(webhook.as_str(), None, 10), backlog(webhook.as_str(), Some("r1"), 20)];
+    let put = [live.clone(), replay.clone()].map(BacklogChange::Put);
+    assert!(!store.write_backlogs(&at, "nobody", &put).await.unwrap(), "nobody has claimed it");
+    store.claim(&at, "one").await.unwrap();
+    store.claim(&at, "one").await.unwrap();
+    store.claim(&other, "one").await.unwrap();
+    assert!(store.write_backlogs(&at, "one", &put).await.unwrap());
+    assert!(store.write_backlogs(&at, "one", &put).await.unwrap(), "repeatable");
+    let mut rows = store.backlogs(&at).await.unwrap();
+    rows.sort_by(|a, b| a.reader.cmp(&b.reader));
+    assert_eq!(rows, [live.clone(), replay.clone()]);
+    let id = live.reader.webhook.clone();
+    assert_eq!(store.backlogs_of(&id).await.unwrap().len(), 2);
+
+    store.claim(&at, "two").await.unwrap();
+    let remove = [BacklogChange::Remove(live.reader.clone())];
+    assert!(!store.write_backlogs(&at, "one", &remove).await.unwrap(), "it is another's");
+    assert_eq!(store.backlogs(&at).await.unwrap().len(), 2, "nothing of it was written");
+    assert!(store.write_backlogs(&at, "two", &remove).await.unwrap());
+    assert_eq!(store.backlogs(&at).await.unwrap(), [replay.clone()]);
+    assert_eq!(store.backlogs_of(&id).await.unwrap(), [(at.clone(), replay.clone())]);
+    let remove = [BacklogChange::Remove(replay.reader)];
+    assert!(store.write_backlogs(&at, "two", &remove).await.unwrap());
+    assert_eq!(store.backlogs(&at).await.unwrap(), [], "an owner alone is no row");
+    assert!(store.write_backlogs(&other, "one", &put).await.unwrap(), "each partition is its own");
+}
+
+async fn a_webhook_fails_since_its_first_failure(store: &dyn BacklogStore) {
+    let webhook: WebhookId = account().as_str().parse().unwrap();
+    let at = Timestamp::from_micros;
+    assert_eq!(store.end_failing(&webhook).await.unwrap(), None);
+    assert_eq!(store.begin_failing(&webhook, at(5)).await.unwrap(), (at(5), true));
+    assert_eq!(store.begin_failing(&webhook, at(9)).await.unwrap(), (at(5), false));
+    assert_eq!(store.end_failing(&webhook).await.unwrap(), Some(at(5)));
+    assert_eq!(store.end_failing(&webhook).await.unwrap(), None);
+    assert_eq!(store.begin_failing(&webhook, at(9)).await.unwrap(), (at(9), true));
 }

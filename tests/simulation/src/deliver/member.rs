@@ -407,6 +407,8 @@ impl World {
         let poison = self.is_poison(&record);
         let manner = self.manners.get(&id).copied().unwrap_or(Manner::Quick);
         let (takes, ended) = match manner {
+            // What it needs of ours is away: nobody is asked.
+            _ if self.now < CALM && self.chance.permille(10) => (self.chance.span(20 * MILLI), Ended::Ours),
             Manner::Hangs => (DEADLINE, Ended::TimedOut),
             Manner::Refuses => (self.chance.span(20 * MILLI), Ended::Failed),
             Manner::Fails => {
@@ -459,7 +461,11 @@ impl World {
                 Follow::Tried { verdict: Verdict::GiveUp | Verdict::Gone, .. } => {
                     world.given_up.insert((queued.record.event.event_id, id));
                 }
-                Follow::Tried { verdict: Verdict::Delivered, .. } | Follow::Skipped(_) => {}
+                Follow::Tried {
+                    verdict: Verdict::Delivered | Verdict::Behind { .. } | Verdict::Again | Verdict::SetAside,
+                    ..
+                }
+                | Follow::Skipped(_) => {}
             }
             let wait = world.chance.span(100 * MILLI);
             world.for_member(life, wait, move |world, member| world.feed(member, Input::Followed(attempt)));

@@ -229,6 +229,8 @@ impl World {
             attempt: 1,
             cause: Cause::Wanted,
             to: None,
+            position: None,
+            held: false,
             bytes: 100 + self.chance.below(2_000),
         };
         held.records.insert(offset, Logged { record: Arc::new(record), written: appended, due: 0 });

@@ -21,6 +21,9 @@ impl Process {
         webhook.changed(entity.clone(), now);
         webhook.sealed = !opened;
         webhook.refused = true;
+        if !opened {
+            self.put_back(&id, Why::Ours);
+        }
         let was_enabled = before.as_ref().is_some_and(|it| it.status == entity::WebhookStatus::Enabled);
         let same = before.as_ref().is_some_and(|it| it.enabled_at == entity.enabled_at);
         self.since.insert(id.clone(), since);

@@ -59,7 +59,7 @@ impl Process {
             given
         });
         match given {
-            Some(Given::Offered) => self.offer(tenure, reader, record),
+            Some(Given::Offered) => self.offer(tenure, reader, record, At::Head),
             Some(Given::NoRoom) => {
                 self.webhook(id).refused = true;
                 self.out.push(Output::Behind(id.clone(), room.err().unwrap_or(Why::Slow)));
@@ -77,7 +77,14 @@ impl Process {
         let given = self.position(tenure, reader, |position| position.head(record.offset, true));
         if given == Some(Given::Offered) {
             let then = self.webhooks.get(&reader.webhook).and_then(|it| it.entity.clone());
-            let queued = Queued { tenure, reader: reader.clone(), record: record.clone(), line: None, then };
+            let queued = Queued {
+                tenure,
+                reader: reader.clone(),
+                record: record.clone(),
+                line: None,
+                live: true,
+                then,
+            };
             self.skip(queued, Fit::Disabled);
         }
     }
@@ -120,7 +127,7 @@ impl Process {
     fn give_in_sweep(&mut self, tenure: TenureId, reader: Reader, record: &Arc<Record>) {
         let room = self.room(&reader.webhook, record.bytes, At::Sweep);
         match self.position(tenure, &reader, |position| position.sweep(record.offset, room.is_ok())) {
-            Some(Given::Offered) => self.offer(tenure, reader, record),
+            Some(Given::Offered) => self.offer(tenure, reader, record, At::Sweep),
             Some(Given::NoRoom) => {
                 if let (Err(why), None) = (room, &reader.replay) {
                     self.position(tenure, &reader, |position| position.why = why);
@@ -142,8 +149,10 @@ impl Process {
     fn sweep_on(&mut self, tenure: TenureId, id: u64) {
         let Some(held) = self.tenures.get_mut(&tenure) else { return };
         let Some(place) = held.sweeps.iter().position(|it| it.id == id) else { return };
-        if !held.sweeps[place].riders.is_empty() && held.sweeps[place].at % WORTH_A_SEEK == 0 {
-            let at = held.sweeps[place].at;
+        let at = held.sweeps[place].at;
+        // Once a block.
+        let block = std::mem::replace(&mut held.sweeps[place].block, at / WORTH_A_SEEK);
+        if !held.sweeps[place].riders.is_empty() && block != at / WORTH_A_SEEK {
             let worth = held.worth_reading(place, at);
             if worth >= at + WORTH_A_SEEK {
                 held.sweeps[place].at = worth;
@@ -213,6 +222,7 @@ impl Process {
         if let (true, Some(read)) = (waits, read) {
             held.ready.retain(|(_, it)| it != reader);
             held.ready.insert((read, reader.clone()));
+            self.sweepable.insert(tenure);
         }
     }
 
@@ -259,14 +269,21 @@ impl Process {
                 && let Some(read) = held.entries.get(&reader).and_then(|it| it.position.read())
             {
                 held.ready.insert((read, reader));
+                self.sweepable.insert(tenure);
             }
         }
     }
 
     /// Begins the sweeps that are waited for.
     pub(super) fn begin_sweeps(&mut self) {
+        if self.sweepable.is_empty() {
+            return;
+        }
         let mut all: usize = self.tenures.values().map(|it| it.sweeps.len()).sum();
-        for tenure in self.tenures.keys().copied().collect::<Vec<_>>() {
+        let waits = |tenure: &TenureId| self.tenures.get(tenure).is_some_and(|it| !it.ready.is_empty());
+        let sweepable: Vec<TenureId> = self.sweepable.iter().copied().filter(waits).collect();
+        self.sweepable = sweepable.iter().copied().collect();
+        for tenure in sweepable {
             while let Some(held) = self.tenures.get_mut(&tenure) {
                 if all >= self.limits.sweeps || held.sweeps.len() >= SWEEPS_MOST {
                     break;
@@ -285,7 +302,7 @@ impl Process {
                 }
                 self.last_id += 1;
                 let id = self.last_id;
-                held.sweeps.push(Sweep { id, at: from, riders });
+                held.sweeps.push(Sweep { id, at: from, block: from / WORTH_A_SEEK, riders });
                 let place = held.sweeps.len() - 1;
                 let worth = held.worth_reading(place, from);
                 let from = if worth >= from + WORTH_A_SEEK { worth } else { from };

@@ -9,6 +9,9 @@ use crate::deliver::{
     window::QUICK,
 };
 
+/// How long a webhook is not asked after a fault of ours.
+const REST: Duration = Duration::from_secs(5);
+
 impl Process {
     /// The webhook stands in line for a slot, if it has anything to send.
     pub(super) fn enlist(&mut self, id: &WebhookId) {
@@ -139,36 +142,19 @@ impl Process {
         self.slots(kind).give(pace, &project);
         let verdict = retry::after(queued.record.attempt, &ended, jitter);
         let id = queued.reader.webhook.clone();
+        if verdict == Verdict::Again {
+            self.again(attempt, &queued, &ended);
+            return;
+        }
         let took = now.saturating_sub(begun);
         let webhook = self.webhook(&id);
         let in_flight = webhook.in_flight;
         webhook.in_flight = webhook.in_flight.saturating_sub(1);
-        webhook.took(took);
-        let turn = if verdict == Verdict::Delivered {
-            webhook.window.answered(took, in_flight);
-            webhook.health.succeeded(now)
-        } else {
-            if ended == Ended::TimedOut {
-                webhook.window.timed_out(begun, now);
-            }
-            webhook.health.failed(begun, now)
-        };
-        if verdict == Verdict::Delivered && turn == Turn::Well {
-            webhook.window = Default::default();
-        }
         webhook.refused = true;
-        match turn {
-            Turn::None => {}
-            Turn::Well => webhook.refused = true,
-            Turn::Failing => {
-                self.put_back(&id, Why::Failing);
-                self.out.push(Output::Failing(id.clone()));
-            }
+        // What was no attempt says nothing of the webhook.
+        if !matches!(verdict, Verdict::Behind { .. } | Verdict::SetAside) {
+            self.learn(&id, &ended, verdict, took, begun, in_flight);
         }
-        if let Some(at) = self.webhooks.get(&id).and_then(|it| it.health.probe_at()) {
-            self.wakes.insert((at, id.clone()));
-        }
-        self.out.push(Output::Turned { webhook: id.clone(), well: verdict == Verdict::Delivered });
         if probe && verdict != Verdict::Delivered && !holds(Guard::ProbeIsAnAttempt) {
             // Without the guard: the same event is the next probe.
             self.attempts.remove(&attempt);
@@ -193,6 +179,73 @@ impl Process {
         }
         self.enlist(&id);
         self.read_on(&id);
+    }
+
+    /// What an attempt that was made says of its webhook.
+    fn learn(
+        &mut self,
+        id: &WebhookId,
+        ended: &Ended,
+        verdict: Verdict,
+        took: Duration,
+        begun: Duration,
+        in_flight: usize,
+    ) {
+        let now = self.now.up;
+        let webhook = self.webhook(id);
+        webhook.took(took);
+        let well = verdict == Verdict::Delivered;
+        let turn = if well {
+            webhook.window.answered(took, in_flight);
+            webhook.health.succeeded(now)
+        } else {
+            if *ended == Ended::TimedOut {
+                webhook.window.timed_out(begun, now);
+            }
+            webhook.health.failed(begun, now)
+        };
+        let turned = webhook.well.replace(well) != Some(well);
+        match turn {
+            Turn::None => {}
+            Turn::Well => webhook.window = Default::default(),
+            Turn::Failing => {
+                self.put_back(id, Why::Failing);
+                self.out.push(Output::Failing(id.clone()));
+            }
+        }
+        if let Some(at) = self.webhooks.get(id).and_then(|it| it.health.probe_at()) {
+            self.wakes.insert((at, id.clone()));
+        }
+        if turned {
+            self.out.push(Output::Turned { webhook: id.clone(), well });
+        }
+    }
+
+    /// It is read again, after a while if the fault is ours; or by another, if the partition is that one's.
+    fn again(&mut self, attempt: AttemptId, queued: &Queued, ended: &Ended) {
+        let now = self.now;
+        self.attempts.remove(&attempt);
+        let id = queued.reader.webhook.clone();
+        let webhook = self.webhook(&id);
+        webhook.in_flight = webhook.in_flight.saturating_sub(1);
+        webhook.refused = true;
+        webhook.queue.leave(queued);
+        if *ended == Ended::Ours {
+            webhook.rests = now.up + REST;
+            self.wakes.insert((now.up + REST, id.clone()));
+            self.put_back(&id, Why::Ours);
+        }
+        let (tenure, reader, offset) = (queued.tenure, queued.reader.clone(), queued.record.offset);
+        let next = self.tenures.get(&tenure).map_or(0, |it| it.next);
+        self.unboard(tenure, &reader);
+        self.position(tenure, &reader, |position| {
+            position.again(offset);
+            position.put_back(Why::Ours, now.wall, next);
+        });
+        self.read_on(&id);
+        self.enlist(&id);
+        self.release_if_done(tenure);
+        self.forget(&id);
     }
 
     pub(super) fn followed(&mut self, attempt: AttemptId) {

@@ -68,6 +68,8 @@ fn record(offset: i64) -> Arc<Record> {
         appended: Timestamp::from_micros(1),
         attempt: 1,
         cause: Cause::Wanted,
+        position: None,
+        held: false,
         to: None,
         bytes: 100,
     })

@@ -15,6 +15,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (4, "004_held", include_str!("../../../../../ops/cql/004_held.cql")),
     (5, "005_unify", include_str!("../../../../../ops/cql/005_unify.cql")),
     (7, "007_control", include_str!("../../../../../ops/cql/007_control.cql")),
+    (8, "008_deliver", include_str!("../../../../../ops/cql/008_deliver.cql")),
 ];
 
 /// How long a change of the schema may take: every node takes part in it.

@@ -1,6 +1,7 @@
 //! Both stores in ScyllaDB or Cassandra, which speak the same CQL: the only user of the driver.
 
 mod api;
+mod backlog;
 mod control;
 mod held;
 pub mod migrate;
@@ -72,6 +73,7 @@ pub struct CqlStore {
     control: control::Statements,
     api: api::Statements,
     held: held::Statements,
+    backlog: backlog::Statements,
 }
 
 impl CqlStore {
@@ -87,7 +89,8 @@ impl CqlStore {
         let control = control::Statements::prepare(&session).await?;
         let api = api::Statements::prepare(&session).await?;
         let held = held::Statements::prepare(&session).await?;
-        Ok(Self { session: Arc::new(session), state, control, api, held })
+        let backlog = backlog::Statements::prepare(&session).await?;
+        Ok(Self { session: Arc::new(session), state, control, api, held, backlog })
     }
 }
 

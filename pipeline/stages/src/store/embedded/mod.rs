@@ -2,6 +2,7 @@
 //! the process ends well.
 
 mod api;
+mod backlog;
 mod control;
 mod held;
 mod state;
