@@ -49,14 +49,6 @@ pub(super) fn allows(webhook: &Webhook, event: &UnifiedEvent) -> bool {
         && one_of(webhook.modes.as_ref(), &event.mode)
 }
 
-/// Whether a webhook is delivered this event: its project's, selected, allowed by its filters, and detected since it was
-/// enabled.
-pub fn wants(webhook: &Webhook, event: &UnifiedEvent) -> bool {
-    webhook.status == WebhookStatus::Enabled
-        && event.detected_at >= webhook.enabled_at
-        && selects(webhook, event)
-}
-
 fn one_of<T: PartialEq>(only: Option<&Vec<T>>, it: &T) -> bool {
     only.is_none_or(|only| only.contains(it))
 }
@@ -158,8 +150,10 @@ mod tests {
 
     #[test]
     fn every_filter_counts() {
-        assert!(wants(&webhook(), &event()));
-        assert!(wants(&Webhook { origin_owner_id: Some("customer-7".into()), ..webhook() }, &event()));
+        let fit = |webhook: &Webhook| fits(webhook, &event(), Timestamp::from_micros(10), Cause::Wanted);
+        assert_eq!(fit(&webhook()), Fit::Sent);
+        let of_its_owner = Webhook { origin_owner_id: Some("customer-7".into()), ..webhook() };
+        assert_eq!(fit(&of_its_owner), Fit::Sent);
         for (rule, change) in [
             (
                 "another project",
@@ -175,7 +169,7 @@ mod tests {
         ] {
             let mut webhook = webhook();
             change(&mut webhook);
-            assert!(!wants(&webhook, &event()), "{rule}");
+            assert_ne!(fit(&webhook), Fit::Sent, "{rule}");
         }
     }
 }

@@ -6,7 +6,6 @@
 //! what it says, and so does the simulation.
 
 pub mod blocks;
-pub mod breaker;
 pub mod guard;
 pub mod health;
 pub mod interest;

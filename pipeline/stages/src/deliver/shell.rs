@@ -143,6 +143,10 @@ impl Shell {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut end: Option<Instant> = None;
+        // The webhooks that were read before the group was joined are known before any partition is.
+        while let Ok(told) = ears.told.try_recv() {
+            shell.told(told);
+        }
         loop {
             if let Some(end) = end
                 && (shell.tenures.is_empty() || Instant::now() >= end)
@@ -150,7 +154,6 @@ impl Shell {
                 break;
             }
             tokio::select! {
-                biased;
                 () = shutdown.cancelled(), if end.is_none() => {
                     end = Some(Instant::now() + shell.deadline + LAST_WORDS);
                     shell.leave_all();

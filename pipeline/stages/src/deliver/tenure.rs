@@ -98,7 +98,7 @@ mod tests {
         let at = Assignment { topic: "t".into(), partition: 0 };
         let kind = LogKind::Events(Resource::HrisEmployees);
         let mut tenure = Tenure::new(at, kind, String::new(), CancellationToken::new());
-        let mut next = |tenure: &mut Tenure| tenure.commit().map(|(_, it)| it.next);
+        let next = |tenure: &mut Tenure| tenure.commit().map(|(_, it)| it.next);
         assert_eq!(next(&mut tenure), None);
         tenure.sets_aside(5);
         tenure.wants_committed(9, ViewPosition::new());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tributary_schemas::{
     delivery::{AttemptOutcome, Delivery},
-    entity::{Ordering, WebhookStatus},
+    entity::{Ordering, Webhook, WebhookStatus},
     framing::{self, SchemaIds},
     id::Sequence,
     resource::Resource,
@@ -156,12 +156,20 @@ async fn a_new_process_keeps_the_order_that_the_one_before_has_begun() {
 async fn what_is_under_way_when_its_partition_goes_is_left_to_its_next_reader() {
     let world = World::new().await;
     let (url, mut inbox) = watch(|_| (200, Duration::from_secs(600))).await;
-    world.ordered(&url).await;
+    // A webhook for each resource: one alone has two requests in flight until it answers.
+    let resources: Vec<_> = Resource::ALL.into_iter().filter(|it| *it != Resource::Account).collect();
+    for resource in &resources {
+        let ordered = |it: &mut Webhook| {
+            it.ordering = Ordering::Record;
+            it.events = vec![format!("{resource}.updated").parse().unwrap()];
+        };
+        world.webhook_with(&format!("w-{resource}"), url.clone(), ordered).await;
+    }
     let patient = || Config { deadline_seconds: 600, ..hundredth() };
     let first = world.start(patient());
     // A record in each partition: some of them go when another process joins.
     let mut announced = 0;
-    for resource in Resource::ALL.into_iter().filter(|it| *it != Resource::Account) {
+    for resource in resources {
         for partition in 0..2 {
             let mut event = event(&format!("{resource}-{partition}-"), 1);
             event.event.resource = resource;

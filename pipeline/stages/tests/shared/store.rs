@@ -343,7 +343,7 @@ async fn only_its_last_claimant_writes_a_partition_s_rows(store: &dyn BacklogSto
     assert!(!store.write_backlogs(&at, "one", &remove).await.unwrap(), "it is another's");
     assert_eq!(store.backlogs(&at).await.unwrap().len(), 2, "nothing of it was written");
     assert!(store.write_backlogs(&at, "two", &remove).await.unwrap());
-    assert_eq!(store.backlogs(&at).await.unwrap(), [replay.clone()]);
+    assert_eq!(store.backlogs(&at).await.unwrap(), std::slice::from_ref(&replay));
     assert_eq!(store.backlogs_of(&id).await.unwrap(), [(at.clone(), replay.clone())]);
     let remove = [BacklogChange::Remove(replay.reader)];
     assert!(store.write_backlogs(&at, "two", &remove).await.unwrap());
