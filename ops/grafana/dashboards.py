@@ -144,7 +144,7 @@ STAGES = {
             unread("deliver.*"),
         ]),
         ("Webhooks", [
-            ("Behind: positions", "short", [("tributary_deliver_behind_positions", "{{instance}}")]),
+            ("Behind: positions", "short", [("tributary_deliver_behind_partitions", "{{instance}}")]),
             ("Behind: the oldest", "s", [("tributary_deliver_oldest_behind_seconds", "{{instance}}")]),
             rates("Fell behind, by why", "tributary_deliver_fell_behind_total", "reason"),
             ("Failing", "short", [("tributary_deliver_failing_webhooks", "{{instance}}")]),

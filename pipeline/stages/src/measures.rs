@@ -103,25 +103,25 @@ mod tests {
 
     /// What a gauge or a histogram counts: base units, or what is counted.
     const UNITS: &[&str] = &[
+        "accounts",
         "attempts",
         "brokers",
         "bytes",
         "changes",
+        "connections",
+        "deliveries",
         "events",
         "info",
         "messages",
         "partitions",
         "records",
+        "requests",
         "resources",
         "runs",
         "seconds",
         "stages",
-        "webhooks",
-        "deliveries",
         "subscriptions",
-        "accounts",
-        "requests",
-        "connections",
+        "webhooks",
     ];
 
     #[test]

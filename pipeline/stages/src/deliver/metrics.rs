@@ -21,7 +21,7 @@ declare! {
     /// What waits in memory.
     gauge MEMORY = "tributary_deliver_memory_bytes";
     /// Partitions that webhooks are behind in, summed over webhooks.
-    gauge BEHIND = "tributary_deliver_behind_positions";
+    gauge BEHIND = "tributary_deliver_behind_partitions";
     /// How long the one that is behind longest has been.
     gauge OLDEST_BEHIND = "tributary_deliver_oldest_behind_seconds";
     /// Webhooks that fell behind where they were not, and why.
