@@ -407,8 +407,6 @@ impl World {
         let poison = self.is_poison(&record);
         let manner = self.manners.get(&id).copied().unwrap_or(Manner::Quick);
         let (takes, ended) = match manner {
-            // What it needs of ours is away: nobody is asked.
-            _ if self.now < CALM && self.chance.permille(10) => (self.chance.span(20 * MILLI), Ended::Ours),
             Manner::Hangs => (DEADLINE, Ended::TimedOut),
             Manner::Refuses => (self.chance.span(20 * MILLI), Ended::Failed),
             Manner::Fails => {
