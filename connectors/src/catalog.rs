@@ -25,7 +25,34 @@ macro_rules! built_in {
     };
 }
 
-built_in!["demo", "tryton"];
+built_in![
+    "360learning",
+    "ashby",
+    "bamboohr",
+    "box",
+    "canvas",
+    "demo",
+    "docebo",
+    "dropbox",
+    "google_drive",
+    "hibob",
+    "hubspot",
+    "lever",
+    "microsoft_graph",
+    "moodle",
+    "personio",
+    "pipedrive",
+    "recruitee",
+    "salesforce",
+    "smartrecruiters",
+    "talentlms",
+    "teamtailor",
+    "thinkific",
+    "tryton",
+    "workable",
+    "workday",
+    "zoho_crm",
+];
 
 /// A definition's file.
 #[derive(Debug, Clone, PartialEq, Eq)]

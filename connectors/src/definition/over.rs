@@ -23,6 +23,8 @@ keys! {
         stable: Option<String>,
         /// Statuses that say that this parent has none.
         skip: Vec<u16>,
+        /// What of each record is a parent too: folders within folders. The listing is repeated over these as well.
+        descend: Option<Expression>,
     }
 }
 

@@ -91,6 +91,7 @@ pub static ROWS: &[Row] = &[
         changes: &[("crm_contacts", r#"{"last_name":"Changed"}"#)],
         ..plain("pipedrive", &[("company", "{tenant}"), ("api_token", "{api_token}")])
     },
+    plain("salesforce", &[("client_id", "{client_id}"), ("client_secret", "{client_secret}")]),
     plain("zoho_crm", &[]),
     Row {
         ids: &[("lms_assignments", &["user_id", "course_id"])],
@@ -134,4 +135,9 @@ pub static ROWS: &[Row] = &[
     plain("google_drive", &[]),
     plain("microsoft_graph", &[]),
     plain("dropbox", &[]),
+    Row {
+        // A file and a folder may have one number.
+        ids: &[("documents_files", &["=file_{id}"]), ("documents_folders", &["=folder_{id}"])],
+        ..plain("box", &[])
+    },
 ];

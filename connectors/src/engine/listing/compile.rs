@@ -185,7 +185,10 @@ impl Compiler<'_> {
                     Each::List(Box::new(self.parents(parent, parent.list.as_ref(), scope).map_err(at)?))
                 }
             };
+            let inside = scope.clone().named(&level.name);
+            let descend = self.optional(level.descend.as_ref(), &inside, "descend").map_err(at)?;
             levels.push(Level {
+                descend,
                 name: level.name.as_str().into(),
                 each,
                 batch: level.batch.map(|batch| batch.max(1) as usize),

@@ -77,6 +77,8 @@ struct Level {
     batch: Option<usize>,
     stable: bool,
     skip: Vec<u16>,
+    /// What of each record is a parent too.
+    descend: Option<Expression>,
 }
 
 #[derive(Debug)]

@@ -168,6 +168,8 @@ struct State {
     token: Option<Value>,
     covered: Option<String>,
     gone_covered: Option<String>,
+    /// Records that are parents too, and were listed under.
+    descended: HashSet<u64>,
     /// Values that a capped query went on from.
     from: HashSet<u64>,
     capped: u64,
@@ -832,6 +834,7 @@ impl Listing {
                     continue;
                 }
             }
+            self.descend(resource, &item, &names);
             let record = match changed.and_then(|changed| changed.record.as_ref()) {
                 Some(record) => record.one(&item, &names),
                 None => Ok(item.clone()),
@@ -873,6 +876,26 @@ impl Listing {
             self.queue.push_back(Queued::Record(waiting));
         }
         fresh
+    }
+
+    /// A record that is a parent too is listed under after the others, once.
+    fn descend(&mut self, resource: &Resource, item: &Value, names: &Names) {
+        let depth = self.frames.len();
+        let (Some(level), true) = (resource.levels.last(), depth == resource.levels.len() + 1) else {
+            return;
+        };
+        let Some(descend) = &level.descend else { return };
+        let here = names.get(&Name::Named(Arc::clone(&level.name))).clone();
+        match descend.each(item, names) {
+            Ok(parents) => {
+                for parent in parents.into_iter().filter(|parent| !parent.is_null() && *parent != here) {
+                    if self.state.descended.insert(xxh3_64(parent.json().as_bytes())) {
+                        self.frames[depth - 2].items.push_back(parent.detached());
+                    }
+                }
+            }
+            Err(trouble) => self.partial(&format!("over {}: descend: {trouble}", level.name)),
+        }
     }
 
     fn is_new(&mut self, found: &Found) -> bool {

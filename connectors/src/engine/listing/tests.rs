@@ -425,3 +425,25 @@ fn a_parents_listing_has_its_own_constants_and_fields_are_what_is_read() {
     assert_eq!(played.found, ["7"]);
     assert!(complete(&played).doubts.is_empty());
 }
+
+const FOLDERS: &str = "resources:\n  documents_files:\n    over: [{ each: [root], as: folder, skip: [404], descend: 'select(.dir).id' }]\n    list: { call: 'GET /f/{$folder}', records: .d }\n    page: none\n    where: .dir | not\n    map: { name: .name }\n";
+
+#[test]
+fn folders_within_folders_are_listed_each_once_to_any_depth() {
+    let acme = connector(FOLDERS);
+    let file = |id: &str| json!({"id": id, "name": id});
+    let folder = |id: &str| json!({"id": id, "dir": true});
+    let world = [
+        // A folder may list itself, and be shown in two places.
+        ("/f/root", 200, json!({"d": [folder("root"), file("1"), folder("a"), folder("b")]})),
+        ("/f/a", 200, json!({"d": [folder("b"), folder("c"), file("2")]})),
+        ("/f/b", 200, json!({"d": [file("3"), folder("a")]})),
+        ("/f/c", 404, json!({})),
+    ];
+    let played = play(&acme, "documents_files", Scope::Full, &world);
+    assert_eq!(played.asked, ["/f/root", "/f/a", "/f/b", "/f/c"]);
+    assert_eq!(played.found, ["1", "2", "3"]);
+    let complete = complete(&played);
+    assert!(complete.partial.is_empty(), "one that went meanwhile has none: {:?}", complete.partial);
+    assert!(!complete.doubts.is_empty(), "a file can move to a folder that was looked at before");
+}

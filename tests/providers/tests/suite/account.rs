@@ -12,12 +12,11 @@ use tributary_connectors::{
     engine::{
         auth::{AuthError, Consent, Credentials, Session, Step, Tokens},
         connector::Connector,
-        expression::Helpers,
         listing::{Ended, Most, Next, RunScope},
-        map::{Mapping, Parts},
-        names::{Name, Scope},
         outcome::Answer,
+        projection::Keyed,
         request::Request,
+        run::{Asked, Digests, Keep, Run as EngineRun},
     },
 };
 use tributary_providers::{Row, Sim, Tenant, at_simulator};
@@ -40,7 +39,6 @@ pub(crate) struct Account {
     pub(crate) connector: Arc<Connector>,
     credentials: Credentials,
     tokens: Tokens,
-    mappings: BTreeMap<Resource, Mapping>,
     pub(crate) books: BTreeMap<Resource, Book>,
     /// How far the tenant's clock has gone ahead of ours.
     ahead: Duration,
@@ -72,8 +70,7 @@ impl Account {
         let app = app.iter().map(|(ours, theirs)| ((*ours).to_owned(), text(given(theirs)))).collect();
         let credentials =
             connector.credentials(&setup, &app).unwrap_or_else(|it| panic!("{}: {it}", row.provider));
-        let mappings = mappings(&connector);
-        let books = mappings.keys().map(|resource| (*resource, Book::default())).collect();
+        let books = connector.resources().map(|resource| (resource.name(), Book::default())).collect();
         Self {
             row,
             sim: sim.clone(),
@@ -81,7 +78,6 @@ impl Account {
             connector: Arc::new(connector),
             credentials,
             tokens: Tokens::default(),
-            mappings,
             books,
             ahead: Duration::ZERO,
         }
@@ -98,20 +94,23 @@ impl Account {
         let position = position.filter(|_| self.connector.tells_changes(resource, &self.credentials));
         let scope = position.map_or(RunScope::Full, RunScope::Changes);
         let run = self.run(resource, scope).await;
-        let told = self.books.get_mut(&resource).unwrap().land(&run, &self.mappings[&resource]);
+        let told = self.books.get_mut(&resource).unwrap().land(&run);
         (run, told.into_iter().map(|told| format!("{resource} {told}")).collect())
     }
 
     async fn run(&mut self, resource: Resource, scope: RunScope) -> Run {
         let most = Most { pages: 200, held: 8 << 20 };
         let full = scope == RunScope::Full;
-        let mut listing = self.connector.list(resource, scope, &self.credentials, most, self.now()).unwrap();
+        let asked = Asked { resource, scope, credentials: &self.credentials, most, begun: self.now() };
+        let keep = Keep::Records { id_prefix: "tr1!".into() };
+        let digests = Digests { key: Keyed::new(b"suite"), ignored: Vec::new(), keep };
+        let mut run = EngineRun::begin(&self.connector, asked, digests).unwrap();
         let (mut requests, mut found) = (0, Vec::new());
         let ended = loop {
-            match listing.next() {
+            match run.next() {
                 Next::Authorize(refused) => match self.session(refused.as_ref()).await {
-                    Ok(session) => listing.authorize(session),
-                    Err(words) => listing.unauthorized(words),
+                    Ok(session) => run.authorize(session),
+                    Err(words) => run.unauthorized(words),
                 },
                 Next::Wait(wait) => self.pass(wait).await,
                 Next::Done(ended) => break ended,
@@ -120,20 +119,21 @@ impl Account {
                     assert!(requests < REQUESTS_MOST, "{}: {resource} does not end", self.row.provider);
                     match self.send(&request).await {
                         Ok((status, headers, body)) => {
-                            listing.answer(Answer { status, headers: &headers, body: &body }, self.now());
+                            run.answer(Answer { status, headers: &headers, body: &body }, self.now());
                         }
-                        Err(why) => listing.unanswered(&why),
+                        Err(why) => run.unanswered(&why),
                     }
                 }
             }
-            found.extend(listing.take());
+            found.extend(run.take());
         };
-        found.extend(listing.take());
+        found.extend(run.take());
         if let Ended::Failed(failure) = &ended {
             // No value of a record, and something to go by.
             assert!(failure.words.len() > 5, "{failure:?}");
         }
-        Run { found, ended, full }
+        let troubles = run.troubles().map(|(words, _)| words.to_owned()).collect();
+        Run { found, troubles, ended, full }
     }
 
     /// Time passes, at the provider's clock and ours.
@@ -180,7 +180,12 @@ impl Account {
 
     async fn send(&self, request: &Request) -> Result<(u16, Vec<(String, String)>, Vec<u8>), String> {
         let method = request.method.parse::<reqwest::Method>().map_err(|it| it.to_string())?;
-        let mut made = self.sim.client().request(method, request.url.clone());
+        // A path from the root of its host is one from the root of its place here.
+        let (mut url, home) = (request.url.clone(), format!("/{}", self.tenant.path("")));
+        if !url.path().starts_with(&home) {
+            url.set_path(&format!("{}{}", home.trim_end_matches('/'), request.url.path()));
+        }
+        let mut made = self.sim.client().request(method, url);
         for (name, value) in &request.headers {
             made = made.header(name, value);
         }
@@ -196,42 +201,4 @@ impl Account {
         let body = answer.bytes().await.map_err(|_| "the body broke off".to_owned())?;
         Ok((status, headers, body.to_vec()))
     }
-}
-
-fn mappings(connector: &Connector) -> BTreeMap<Resource, Mapping> {
-    let definition = connector.definition();
-    let helpers = Helpers::compile(definition.helpers.as_deref().unwrap_or_default()).unwrap();
-    let mut mappings = BTreeMap::new();
-    for (name, resource) in definition.resources.iter() {
-        let scope = parents(connector, name)
-            .iter()
-            .fold(Scope::of(&[Name::Setup, Name::With]), |scope, parent| scope.named(parent));
-        let parts = Parts {
-            resource: name.parse().unwrap(),
-            map: resource.map.as_ref().unwrap(),
-            maps: &definition.maps,
-            dates: resource.dates.as_ref(),
-            label: &resource.label,
-            volatile: &resource.volatile,
-            sets: &resource.sets,
-            decode: &resource.decode,
-        };
-        let mapping = Mapping::compile(parts, &scope, &helpers).unwrap_or_else(|it| panic!("{name}: {it}"));
-        mappings.insert(name.parse().unwrap(), mapping);
-    }
-    mappings
-}
-
-/// The names that a resource is listed over, outermost first.
-fn parents(connector: &Connector, name: &str) -> Vec<String> {
-    use tributary_connectors::definition::over::Each;
-    let Some(resource) = connector.definition().resources.get(name) else { return Vec::new() };
-    let mut names = Vec::new();
-    for over in &resource.over {
-        if let Each::Resource(parent) = &over.each {
-            names.extend(parents(connector, parent));
-        }
-        names.push(over.name.clone());
-    }
-    names
 }

@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tributary_connectors::engine::{
-    listing::{Ended, Found, What},
-    map::Mapping,
-    position::Position,
-    projection::Keyed,
+use tributary_connectors::engine::{listing::Ended, position::Position, run::Sighting};
+use tributary_schemas::{
+    id::RecordHash,
+    observation::{Content, Listed, Tombstone},
 };
-use tributary_schemas::id::RecordHash;
 
 /// A run, as it was seen.
 pub(crate) struct Run {
-    pub(crate) found: Vec<Found>,
+    pub(crate) found: Vec<Sighting>,
+    /// What was wrong with records that could not be read.
+    pub(crate) troubles: Vec<String>,
     pub(crate) ended: Ended,
     pub(crate) full: bool,
 }
@@ -32,50 +32,36 @@ pub(crate) struct Book {
 
 impl Book {
     /// Takes a run over; what is told of it, as `created <id>`.
-    pub(crate) fn land(&mut self, run: &Run, mapping: &Mapping) -> Vec<String> {
+    pub(crate) fn land(&mut self, run: &Run) -> Vec<String> {
         let mut told = Vec::new();
-        let complete = match &run.ended {
-            Ended::Complete(complete) => Some(complete),
-            // A delta is landed at its end, and not before; a full run that broke off has listed nothing whole.
-            Ended::Failed(_) => return told,
-        };
+        // A run is landed at its end, and not before.
+        let Ended::Complete(complete) = &run.ended else { return told };
         let mut seen = BTreeSet::new();
+        self.unread.extend(run.troubles.iter().cloned());
         for found in &run.found {
-            let id = found.remote_id.as_str().to_owned();
-            match &found.what {
-                What::Gone(_) => {
-                    seen.remove(&id);
-                    self.missing.remove(&id);
-                    if self.known.remove(&id).is_some() {
+            match found {
+                Sighting::Gone(Tombstone { remote_id, .. }) => {
+                    let id = remote_id.as_str();
+                    seen.remove(id);
+                    self.missing.remove(id);
+                    if self.known.remove(id).is_some() {
                         told.push(format!("deleted {id}"));
                     }
                 }
-                What::Unread(trouble) => {
-                    self.unread.insert(trouble.to_string());
-                    seen.insert(id);
-                }
-                What::Record(record, parents) => {
+                Sighting::Listed(Listed { remote_id, content }, record) => {
+                    let id = remote_id.as_str().to_owned();
                     seen.insert(id.clone());
                     self.missing.remove(&id);
-                    let names = parents.names();
-                    let mapped = mapping
-                        .hash(record, names, &[], &Keyed::new(b"suite"))
-                        .and_then(|hash| Ok((hash, mapping.map(record, names, "tr1!")?)));
-                    match mapped {
-                        Err(trouble) => drop(self.unread.insert(trouble.to_string())),
-                        Ok((hash, fields)) => {
-                            self.filled.extend(fields.keys().cloned());
-                            match self.known.insert(id.clone(), hash) {
-                                None => told.push(format!("created {id}")),
-                                Some(before) if before != hash => told.push(format!("updated {id}")),
-                                Some(_) => {}
-                            }
-                        }
+                    self.filled.extend(record.iter().flat_map(|record| record.keys().cloned()));
+                    let Content::Hash(hash) = content else { continue };
+                    match self.known.insert(id.clone(), *hash) {
+                        None => told.push(format!("created {id}")),
+                        Some(before) if before != *hash => told.push(format!("updated {id}")),
+                        Some(_) => {}
                     }
                 }
             }
         }
-        let Some(complete) = complete else { return told };
         if complete.position.is_some() {
             self.position.clone_from(&complete.position);
         }
@@ -94,5 +80,10 @@ impl Book {
             }
         }
         told
+    }
+
+    /// Whether nothing waits for another run to be believed.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.missing.is_empty()
     }
 }

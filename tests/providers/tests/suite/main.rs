@@ -4,4 +4,5 @@
 
 mod account;
 mod book;
+mod faults;
 mod life;
