@@ -4,7 +4,7 @@ import base64
 import json
 
 from cassandra.cluster import Cluster
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 
 def forms(value):
@@ -26,7 +26,7 @@ def found_in(needles, *haystacks):
 
 def topics(kafka, prefix, needles):
     """Yields the topics that hold one of them, and at last how many messages were searched."""
-    consumer = Consumer({"bootstrap.servers": kafka, "group.id": f"{prefix}search", "isolation.level": "read_uncommitted", "enable.auto.commit": False})
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": f"{prefix}search", "isolation.level": "read_uncommitted", "enable.auto.commit": False, "enable.partition.eof": True})
     names = [name for name in consumer.list_topics(timeout=30).topics if name.startswith(prefix)]
     searched, guilty = 0, set()
     for name in names:
@@ -35,15 +35,15 @@ def topics(kafka, prefix, needles):
             if low == high:
                 continue
             consumer.assign([TopicPartition(name, partition, low)])
-            position = low
-            while position < high:
-                message = consumer.poll(10)
-                # Control records and aborted ends have no message: what is left after a silence is such.
+            while True:
+                message = consumer.poll(30)
                 if message is None:
+                    raise SystemExit(f"reading {name}: no answer within half a minute")
+                # The end is told, as the last records may be a transaction's markers, which are no messages.
+                if message.error() and message.error().code() == KafkaError._PARTITION_EOF:
                     break
                 if message.error():
                     raise SystemExit(f"reading {name}: {message.error()}")
-                position = message.offset() + 1
                 searched += 1
                 headers = b"\0".join(value or b"" for _, value in message.headers() or [])
                 if found_in(needles, message.key() or b"", message.value() or b"", headers):
