@@ -29,11 +29,12 @@ pub enum Guard {
     RunNotAhead,
     ClosedRefusals,
     ClockMeasured,
+    ChangesSpeak,
 }
 
 impl Guard {
     /// All guards.
-    pub const ALL: [Guard; 23] = [
+    pub const ALL: [Guard; 24] = [
         Self::StateAfterCommit,
         Self::WalReplay,
         Self::ReplayToTheEnd,
@@ -57,6 +58,7 @@ impl Guard {
         Self::RunNotAhead,
         Self::ClosedRefusals,
         Self::ClockMeasured,
+        Self::ChangesSpeak,
     ];
 
     /// Its name on the command line.
@@ -85,6 +87,7 @@ impl Guard {
             Self::RunNotAhead => "run-not-ahead",
             Self::ClosedRefusals => "closed-refusals",
             Self::ClockMeasured => "clock-measured",
+            Self::ChangesSpeak => "changes-speak",
         }
     }
 
@@ -114,6 +117,7 @@ impl Guard {
             Self::RunNotAhead => "a run began when its poller's wall clock says",
             Self::ClosedRefusals => "what a store refuses for good is decided all the same",
             Self::ClockMeasured => "a wall clock that is ahead is believed",
+            Self::ChangesSpeak => "a change that a scan finds is adopted in silence",
         }
     }
 }

@@ -5,20 +5,20 @@ use std::collections::{BTreeMap, HashSet};
 
 use tributary_core::{
     cells::{CellKey, CellValue, Cells},
-    unify::decide::decide,
+    unify::decide::{Input, decide},
 };
 use tributary_schemas::{
     event::{Subject, UnifiedEvent},
     id::{AccountId, RemoteId, Sequence},
-    observation::Announce,
+    observation::{Announce, Content, Listed, Snapshot},
     resource::Action,
     state::State,
     time::Timestamp,
-    wal::Twin,
+    wal::{Twin, WalRecord},
 };
 
 use crate::{
-    source::{Provider, hash},
+    source::{Provider, hash, remote},
     world::{PARTITIONS, World},
 };
 
@@ -90,6 +90,36 @@ fn folded(world: &World, partition: i32) -> Result<Cells, String> {
 pub(crate) fn facts(event: &UnifiedEvent) -> (&AccountId, &RemoteId, Action, Sequence, Option<Sequence>) {
     let Subject::Record { remote_id, .. } = &event.subject else { unreachable!("only records are told of") };
     (&event.account, remote_id, event.event.action, event.sequence, event.previous_sequence)
+}
+
+/// Where scans alone tell of an account, the last event of each record that is there came of a message that had its last
+/// content: no content is had twice, so no change was adopted in silence. Here nothing of what decides is asked.
+fn told_of_the_last_change(world: &World, number: usize, provider: &Provider) -> Check {
+    let partition = provider.partition;
+    let records: BTreeMap<i64, &WalRecord> =
+        world.broker.wal[partition as usize].committed().map(|(_, record)| (record.ts, record)).collect();
+    let mut told: BTreeMap<&RemoteId, Sequence> = BTreeMap::new();
+    for (_, event) in world.broker.events[partition as usize].committed() {
+        let (account, record, _, sequence, _) = facts(event);
+        if *account == provider.source.account {
+            told.insert(record, sequence);
+        }
+    }
+    for (id, content) in provider.truth() {
+        let Some(sequence) = told.get(&remote(id)) else { continue };
+        let (_, record) = records.range(..=sequence.0).next_back().ok_or("an event of no message")?;
+        let input = &world.broker.twin(record.input.twin, partition)[record.input.offset as usize];
+        let listed = match input {
+            Input::Snapshot(Snapshot::Range(listing)) => &listing.records[..],
+            Input::Snapshot(Snapshot::Delta(page)) => &page.changed[..],
+            Input::Snapshot(Snapshot::Summary(_) | Snapshot::Forget(_)) | Input::Native(_) => &[],
+        };
+        let has = |it: &Listed| it.remote_id == remote(id) && it.content == Content::Hash(hash(content));
+        if !listed.iter().any(has) {
+            return Err(format!("truth: account {number}, record {id}: its last content was not told"));
+        }
+    }
+    Ok(())
 }
 
 /// The store holds what the fold ends with.
@@ -177,6 +207,9 @@ fn true_to(world: &World, number: usize, provider: &Provider) -> Check {
         }
         if let Some(id) = truth.keys().find(|id| !last.contains_key(id)) {
             return Err(format!("truth: account {number}, record {id} was never told"));
+        }
+        if !provider.native {
+            told_of_the_last_change(world, number, provider)?;
         }
     }
     let mut live = BTreeMap::new();

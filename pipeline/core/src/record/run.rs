@@ -59,7 +59,8 @@ fn listed_again(record: Record<'_>, pass: &Pass, content: Content) -> Seen {
     let (state, other) = match content {
         Content::Hash(hash) => {
             let retold = record.state() == State::Touched && !holds(Guard::TouchedAdopted);
-            (State::Live(hash), retold || before.is_some_and(|before| before != hash))
+            let changed = before.is_some_and(|before| before != hash) && holds(Guard::ChangesSpeak);
+            (State::Live(hash), retold || changed)
         }
         Content::Unread => (before.map_or(State::Touched, State::Live), false),
     };
