@@ -91,9 +91,9 @@ impl Sweeper {
         let (orders, idle, found) = (shared.clone(), self.idle.clone(), self.found.clone());
         std::thread::Builder::new().name("sweep".into()).spawn(move || {
             let sweep = Sweep { number, at, next: from, orders, found };
-            match sweep.run(&consumer) {
-                Ok(()) => lock(&idle).push(consumer),
-                Err(error) => tracing::warn!(error = format!("{error:#}"), "a sweep has ended"),
+            sweep.run(&consumer);
+            if consumer.unassign().is_ok() {
+                lock(&idle).push(consumer);
             }
         })?;
         Ok(Sweeping { shared })
@@ -123,13 +123,14 @@ struct Sweep {
 }
 
 impl Sweep {
-    fn run(mut self, consumer: &BaseConsumer<ToTheEnd>) -> anyhow::Result<()> {
-        self.assign(consumer)?;
+    /// Until it is told to stop: what is behind waits for nothing else.
+    fn run(mut self, consumer: &BaseConsumer<ToTheEnd>) {
+        self.assign(consumer);
         while !self.is_over() {
             let seek = self.orders.seek.swap(NONE, Ordering::AcqRel);
             if seek > self.next {
                 self.next = seek;
-                self.assign(consumer)?;
+                self.assign(consumer);
             }
             match consumer.poll(Duration::from_millis(50)) {
                 None => {}
@@ -149,19 +150,23 @@ impl Sweep {
                         Err(error) => tracing::debug!(%error, "looking for where a log begins"),
                     }
                     std::thread::sleep(Duration::from_millis(50));
-                    self.assign(consumer)?;
+                    self.assign(consumer);
                 }
                 Some(Err(error)) => tracing::debug!(%error, "sweeping"),
             }
         }
-        consumer.unassign()?;
-        Ok(())
     }
 
-    fn assign(&self, consumer: &BaseConsumer<ToTheEnd>) -> anyhow::Result<()> {
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&self.at.topic, self.at.partition, Offset::Offset(self.next))?;
-        Ok(consumer.assign(&list)?)
+    /// Tries until it can, or the sweep is over.
+    fn assign(&self, consumer: &BaseConsumer<ToTheEnd>) {
+        while !self.is_over() {
+            let mut list = TopicPartitionList::new();
+            let offset = Offset::Offset(self.next);
+            let listed = list.add_partition_offset(&self.at.topic, self.at.partition, offset);
+            let Err(error) = listed.and_then(|()| consumer.assign(&list)) else { return };
+            tracing::warn!(%error, topic = &*self.at.topic, partition = self.at.partition, "a sweep can't be placed");
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     fn is_over(&self) -> bool {

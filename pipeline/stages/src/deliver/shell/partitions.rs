@@ -118,6 +118,11 @@ impl Shell {
         ::metrics::counter!(metrics::FENCED).increment(1);
         let at = held.at.clone();
         self.drop_tenure(tenure);
+        self.reclaim(at);
+    }
+
+    /// A partition that the group still says is ours is opened anew, a second later.
+    pub(super) fn reclaim(&mut self, at: Assignment) {
         if let Some(ours) = self.ours.get_mut(&at) {
             *ours = None;
             self.member.stop(at.clone());

@@ -78,8 +78,8 @@ impl Shell {
             Err(error) => {
                 tracing::error!(error = format!("{error:#}"), "a sweep can't be made");
                 let at = held.at.clone();
-                self.member.stop(at);
                 self.lose(tenure);
+                self.reclaim(at);
             }
         }
     }
