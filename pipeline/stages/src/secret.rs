@@ -64,6 +64,8 @@ pub enum Field {
     WebhookSecret,
     /// A header of a webhook's deliveries.
     WebhookHeader,
+    /// Where deltas of an account's resource go on.
+    Position,
 }
 
 impl Field {
@@ -76,6 +78,7 @@ impl Field {
             Self::NativeSecret => "native_secret",
             Self::WebhookSecret => "secret",
             Self::WebhookHeader => "header",
+            Self::Position => "position",
         };
         format!("{entity}/{field}")
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tributary_schemas::{
-    entity::Version,
+    entity::{Sealed, Version},
     id::{ProjectionVersion, RunId},
     observation::{Announce, Baseline},
     state::Head,
@@ -23,8 +23,15 @@ pub struct PollState {
     pub baseline: Baseline,
     /// Whether somebody wanted the resource when it was last looked at.
     pub interest: Interest,
-    /// Deltas ask for what changed since then: the last landed run's start minus an overlap.
-    pub watermark: Option<Timestamp>,
+    /// Where deltas go on.
+    #[serde(default)]
+    pub position: Option<Position>,
+    /// Deltas in a row of which something could not be read: the position stayed.
+    #[serde(default)]
+    pub held: u8,
+    /// Positions that the provider did not keep, since the last delta that landed.
+    #[serde(default)]
+    pub expired: u32,
     /// The last full scan that landed.
     pub full: Option<Landed>,
     /// The last run of either kind that landed.
@@ -50,6 +57,29 @@ pub struct PollState {
     /// The provider asked us to wait until then.
     #[serde(default)]
     pub not_before: Option<Timestamp>,
+}
+
+/// Where deltas go on: what the connector keeps of the last landed run, sealed. Another projection's, or one from before the
+/// baseline, is ignored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The connector's own.
+    pub sealed: Sealed,
+    /// Whose it is.
+    pub of_run: RunId,
+    /// What made that run's hashes.
+    pub projection: ProjectionVersion,
+}
+
+/// What becomes of the position when a run has landed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Move {
+    /// Deltas go on from there.
+    To(Sealed),
+    /// There are no deltas.
+    Nowhere,
+    /// Something of a delta could not be read: it is asked for again.
+    Stay,
 }
 
 /// Runs that were asked for, one of each at most, and when.
@@ -144,11 +174,8 @@ pub enum Delta {
 pub enum Kind {
     /// A complete listing. `Released`: doubtful absences count as sure.
     Full(Release),
-    /// What changed since then.
-    Delta {
-        /// The watermark.
-        since: Timestamp,
-    },
+    /// What changed since the position.
+    Delta,
 }
 
 /// Whether a person confirmed doubtful absences.
@@ -171,6 +198,10 @@ pub enum Next {
 
 /// The longest interval that counts (contract §5), whatever was stored: it bounds every timer.
 pub const LONGEST: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// Deltas in a row that may hold what can't be read, before everything is listed instead.
+const HELD_MOST: u8 = 3;
+/// Positions in a row that the provider did not keep, after which everything is listed by its own interval alone.
+const EXPIRED_MOST: u32 = 2;
 /// Records up to which a full scan is made every hour.
 const SMALL: u64 = 10_000;
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -185,7 +216,9 @@ impl PollState {
             claimed: RunId(0),
             baseline: Baseline { from: RunId(1), announce: Announce::Nothing },
             interest: Interest::Wanted,
-            watermark: None,
+            position: None,
+            held: 0,
+            expired: 0,
             full: None,
             last: None,
             doubted: Doubted::Nothing,
@@ -207,7 +240,7 @@ impl PollState {
     /// Begins a new baseline with the next run: the resource is wanted anew, or `resync`.
     pub fn rebase(&mut self, announce: Announce) {
         self.baseline = Baseline { from: RunId(self.claimed.0 + 1), announce };
-        self.watermark = None;
+        self.position = None;
     }
 
     /// Notes whether the resource is wanted; wanting it anew begins a new baseline. Says whether anything changed.
@@ -251,21 +284,47 @@ impl PollState {
         Taken::Noted
     }
 
-    /// Notes that a run landed. The next delta asks for what changed `since`.
-    pub fn landed(&mut self, kind: Kind, landed: Landed, doubted: Doubted, since: Timestamp) {
-        self.watermark = Some(since);
+    /// Notes that a run landed, and where deltas go on from it.
+    pub fn landed(&mut self, kind: Kind, landed: Landed, doubted: Doubted, to: Move) {
         self.last = Some(landed);
         match kind {
             Kind::Full(_) => {
                 self.full = Some(landed);
                 self.doubted = doubted;
             }
-            Kind::Delta { .. } => {}
+            Kind::Delta => {}
         }
         self.asked.done(kind, landed.begun_at);
+        match to {
+            Move::To(sealed) => {
+                let (of_run, projection) = (landed.run, landed.projection);
+                self.position = Some(Position { sealed, of_run, projection });
+                self.held = 0;
+                if kind == Kind::Delta {
+                    self.expired = 0;
+                }
+            }
+            Move::Nowhere => (self.position, self.held) = (None, 0),
+            Move::Stay => {
+                self.held += 1;
+                if self.held >= HELD_MOST {
+                    (self.asked.list, self.held) = (Some(landed.ended_at), 0);
+                }
+            }
+        }
         self.failures = 0;
         self.failed_at = None;
         self.not_before = None;
+    }
+
+    /// Notes that the provider does not keep the position any more: everything is listed at once, without a back-off. Where it
+    /// never keeps one, everything is listed by its own interval.
+    pub fn expired(&mut self, at: Timestamp) {
+        self.position = None;
+        self.expired = self.expired.saturating_add(1);
+        if self.expired < EXPIRED_MOST {
+            self.asked.list = Some(at);
+        }
     }
 
     /// Notes what unify made of the last full scan, if that was not known: whether it marked records as missing. Until it has
@@ -323,13 +382,6 @@ pub enum Changed {
     No,
 }
 
-/// From when on the next delta asks: the provider's own clock as the run's first request was sent, where its answer told it
-/// and it is within a day of ours; else ours. `overlap` is taken off.
-pub fn watermark(begun_at: Timestamp, provider_clock: Option<Timestamp>, overlap: Duration) -> Timestamp {
-    let believed = |clock: &Timestamp| clock.since(begun_at).max(begun_at.since(*clock)) <= DAY;
-    provider_clock.filter(believed).unwrap_or(begun_at).minus(overlap)
-}
-
 /// Decides what to do now. `jitter` in 0..1 spreads accounts over a tenth of their interval. What is stored may be absurd:
 /// intervals are cut to [`LONGEST`], and so is how far ahead the next look is.
 pub fn next(
@@ -367,7 +419,7 @@ fn due(
             return Next::Run(Kind::Full(Release::No));
         }
         Asked { run: Some(_), .. } | Asked { notified: Some(_), .. } => {
-            return Next::Run(delta_or_full(state, cadence));
+            return Next::Run(delta_or_full(state, cadence, projection));
         }
         Asked { .. } => {}
     }
@@ -381,18 +433,23 @@ fn due(
     if full_due <= now {
         return Next::Run(Kind::Full(Release::No));
     }
+    if cadence.delta == Delta::Possible && state.position.is_none() && state.expired >= EXPIRED_MOST {
+        return Next::At(full_due);
+    }
     let last = state.last.unwrap_or(full);
     let due = last.begun_at.plus(cadence.interval).plus(spread);
     if due <= now {
-        return Next::Run(delta_or_full(state, cadence));
+        return Next::Run(delta_or_full(state, cadence, projection));
     }
     Next::At(due.min(full_due))
 }
 
-fn delta_or_full(state: &PollState, cadence: &Cadence) -> Kind {
-    let based = state.full.is_some_and(|full| full.run >= state.baseline.from);
-    match (cadence.delta, state.watermark) {
-        (Delta::Possible, Some(since)) if based => Kind::Delta { since },
+fn delta_or_full(state: &PollState, cadence: &Cadence, projection: ProjectionVersion) -> Kind {
+    let from = state.baseline.from;
+    let based = state.full.is_some_and(|full| full.run >= from);
+    let stands = |at: &Position| at.of_run >= from && at.projection == projection;
+    match (cadence.delta, &state.position) {
+        (Delta::Possible, Some(position)) if based && stands(position) => Kind::Delta,
         (Delta::Possible | Delta::Impossible, _) => Kind::Full(Release::No),
     }
 }
@@ -465,12 +522,12 @@ mod tests {
         // While it runs, somebody asks again, and somebody for a release.
         assert_eq!(state.ask(Ask::Run, minute(5)), Taken::Pending);
         assert_eq!(state.ask(Ask::Release, minute(5)), Taken::Noted);
-        state.landed(Kind::Full(Release::No), landed, Doubted::Nothing, landed.begun_at);
+        state.landed(Kind::Full(Release::No), landed, Doubted::Nothing, to());
         let can = cadence(Delta::Possible);
         assert_eq!(next(&state, &can, V1, minute(6), 0.0), Next::Run(Kind::Full(Release::Yes)));
         let run = state.claim();
         let landed = Landed { run, begun_at: minute(7), ended_at: minute(8), ..landed };
-        state.landed(Kind::Full(Release::Yes), landed, Doubted::Nothing, landed.begun_at);
+        state.landed(Kind::Full(Release::Yes), landed, Doubted::Nothing, to());
         assert!(matches!(next(&state, &can, V1, minute(8), 0.0), Next::At(_)), "all of it is done");
     }
 
@@ -486,7 +543,7 @@ mod tests {
                 let run = state.claim();
                 let landed =
                     Landed { run, begun_at: minute(3), ended_at: minute(3), records: 9, projection: V1 };
-                state.landed(Kind::Full(Release::No), landed, Doubted::Nothing, landed.begun_at);
+                state.landed(Kind::Full(Release::No), landed, Doubted::Nothing, to());
             }
         }
     }
@@ -504,26 +561,62 @@ mod tests {
     }
 
     #[test]
-    fn deltas_ask_by_the_provider_s_clock_where_it_can_be_believed() {
-        let (begun, overlap) = (minute(10_000), Duration::from_secs(60));
-        for (rule, clock, expected) in [
-            ("none told", None, 9_999),
-            ("behind", Some(minute(9_990)), 9_989),
-            ("ahead", Some(minute(10_030)), 10_029),
-            ("a day off", Some(minute(10_000 + 1_440)), 11_439),
-            ("more than a day off", Some(minute(10_000 + 1_441)), 9_999),
-            ("1970", Some(minute(0)), 9_999),
-        ] {
-            assert_eq!(watermark(begun, clock, overlap), minute(expected), "{rule}");
-        }
-    }
-
-    #[test]
     fn a_wait_of_a_month_is_cut_to_a_day() {
         let mut state = scanned(9);
         state.failed(minute(10), Some(minute(10 + 30 * 24 * 60)), 1);
         let look = next(&state, &cadence(Delta::Possible), V1, minute(10), 0.5);
         assert_eq!(look, Next::At(minute(10 + 24 * 60)));
+    }
+
+    fn to() -> Move {
+        Move::To(Sealed("v1.k.x".into()))
+    }
+
+    #[test]
+    fn a_delta_that_could_not_be_read_whole_is_asked_for_again_and_then_everything_is() {
+        let (mut state, can) = (scanned(9), cadence(Delta::Possible));
+        let position = state.position.clone();
+        for (at, expected) in [(5, Kind::Delta), (10, Kind::Delta), (15, Kind::Full(Release::No))] {
+            let run = state.claim();
+            let landed =
+                Landed { run, begun_at: minute(at), ended_at: minute(at), records: 1, projection: V1 };
+            state.landed(Kind::Delta, landed, Doubted::Nothing, Move::Stay);
+            assert_eq!(state.position, position, "it stays");
+            assert_eq!(next(&state, &can, V1, minute(at + 5), 0.0), Next::Run(expected), "{at}");
+        }
+        let landed = Landed { run: state.claim(), ..state.last.unwrap() };
+        state.landed(Kind::Full(Release::No), landed, Doubted::Nothing, to());
+        assert_eq!((state.held, state.position.unwrap().of_run), (0, landed.run));
+    }
+
+    #[test]
+    fn a_position_that_is_not_kept_brings_a_full_run_at_once_and_one_that_never_is_does_not() {
+        let (mut state, can) = (scanned(9), cadence(Delta::Possible));
+        state.expired(minute(5));
+        assert_eq!(next(&state, &can, V1, minute(5), 0.0), FULL, "at once");
+        let landed =
+            |run, at| Landed { run, begun_at: minute(at), ended_at: minute(at), records: 9, projection: V1 };
+        let run = state.claim();
+        state.landed(Kind::Full(Release::No), landed(run, 6), Doubted::Nothing, to());
+        assert_eq!(next(&state, &can, V1, minute(11), 0.0), Next::Run(Kind::Delta));
+        state.expired(minute(11));
+        assert_eq!(next(&state, &can, V1, minute(12), 0.0), Next::At(minute(66)), "by its own interval");
+        let run = state.claim();
+        state.landed(Kind::Full(Release::No), landed(run, 66), Doubted::Nothing, to());
+        let run = state.claim();
+        state.landed(Kind::Delta, landed(run, 71), Doubted::Nothing, to());
+        assert_eq!(state.expired, 0, "one is kept after all");
+    }
+
+    #[test]
+    fn a_position_of_before_the_baseline_or_of_another_projection_is_ignored() {
+        let can = cadence(Delta::Possible);
+        let mut state = scanned(9);
+        state.position.as_mut().unwrap().projection = V2;
+        assert_eq!(next(&state, &can, V1, minute(5), 0.0), FULL);
+        let mut state = scanned(9);
+        state.position.as_mut().unwrap().of_run = RunId(0);
+        assert_eq!(next(&state, &can, V1, minute(5), 0.0), FULL);
     }
 
     fn minute(minute: i64) -> Timestamp {
@@ -539,13 +632,13 @@ mod tests {
         let mut state = PollState::new();
         let run = state.claim();
         let landed = Landed { run, begun_at: minute(0), ended_at: minute(1), records, projection: V1 };
-        state.landed(Kind::Full(Release::No), landed, Doubted::Nothing, minute(-1));
+        state.landed(Kind::Full(Release::No), landed, Doubted::Nothing, to());
         state
     }
 
     #[test]
     fn the_first_run_is_a_full_scan_and_deltas_follow_between_full_scans() {
-        let delta = Next::Run(Kind::Delta { since: minute(-1) });
+        let delta = Next::Run(Kind::Delta);
         let (can, cannot) = (cadence(Delta::Possible), cadence(Delta::Impossible));
         assert_eq!(next(&PollState::new(), &can, V1, minute(0), 0.0), FULL);
         for (rule, state, cadence, at, expected) in [

@@ -1,20 +1,26 @@
 //! One look at an (account, resource): what is due, and how what was due ended.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tributary_connectors::{
-    Catalog, Connector,
-    polling::{Polled, Setup},
+    Catalog,
+    engine::{
+        auth::Credentials,
+        connector::Connector,
+        listing::{self, RunScope},
+        position::Position,
+        projection::Keyed,
+    },
 };
 use tributary_core::poll::{
     asks::Ask,
-    cadence::{Cadence, Changed, Delta, Doubted, Interest, Next, PollState, Taken, next},
+    cadence::{Cadence, Changed, Delta, Doubted, Interest, Kind, Next, PollState, Release, Taken, next},
     outcome::Outcome,
     turns::Limits,
 };
 use tributary_schemas::{
-    entity::{Account, AccountStatus, Schedule, ScheduleDefault, Version},
+    entity::{Account, AccountStatus, Schedule, ScheduleDefault, Sealed, Version},
     id::{AccountId, Bits, ProjectId, RemoteId},
     observation::Run,
     resource::Resource,
@@ -24,17 +30,17 @@ use tributary_schemas::{
 
 use super::{
     Config,
+    ask::{self, Caller},
     interest::{Interests, facts},
-    listing::Caller,
     place::Place,
-    run::Job,
+    run::{Failed, Job},
 };
 use crate::{
     clock::{now, uptime},
     dial::Dialer,
     entity::Writer,
     kafka::{Publisher, View},
-    secret::{Field, KeyRing},
+    secret::{Field, KeyRing, Secret},
     store::{Cas, Stored, Stores},
 };
 
@@ -71,7 +77,8 @@ impl Runner {
         publisher: Publisher,
         writer: Writer,
     ) -> Self {
-        let caller = Caller::new(dialer, config.page_bytes);
+        let deadline = Duration::from_secs(config.request_seconds);
+        let caller = Caller::new(dialer, config.page_bytes, deadline);
         Self { config, topics, stores, catalog, keys, caller, publisher, writer, interests: None }
     }
 
@@ -90,8 +97,8 @@ impl Runner {
 
     /// The resources of an account that can be polled.
     pub(super) fn resources(&self, account: &Account) -> Vec<Resource> {
-        let connector = self.catalog.old(account.provider.as_str());
-        connector.map(|it| it.polled_resources().map(|(resource, _)| resource).collect()).unwrap_or_default()
+        let connector = self.catalog.get(account.provider.as_str());
+        connector.map(|it| it.resources().map(|resource| resource.name()).collect()).unwrap_or_default()
     }
 
     /// The account's credentials may have changed.
@@ -126,9 +133,9 @@ impl Runner {
         // The account as it is now: its credentials may be newer than what we were told.
         let account: Option<Account> = self.writer.get(project, id.as_str()).await?;
         let Some(account) = account else { return Ok(Attended::Never) };
-        let Some(connector) = self.catalog.old(account.provider.as_str()) else { return Ok(Attended::Never) };
-        let Some(polled) = connector.polled(resource) else { return Ok(Attended::Never) };
-        let (interest, cadence, ignored, id_prefix) = self.wishes(&account, connector, polled, resource);
+        let Some(connector) = self.catalog.get(account.provider.as_str()) else { return Ok(Attended::Never) };
+        let Some(listed) = connector.resource(resource) else { return Ok(Attended::Never) };
+        let (interest, cadence, ignored, id_prefix) = self.wishes(&account, &connector, listed);
         let (mut state, mut version) = self.state(id, resource).await?;
         if version.is_none() && interest == Interest::Unwanted {
             return Ok(Attended::Never);
@@ -158,17 +165,19 @@ impl Runner {
                 version = Some(version.unwrap_or(0) + 1);
             }
         }
-        let projection = polled.projection(&ignored);
-        let kind = match next(&state, &cadence, projection.version(), now(), jitter(id, resource)) {
+        let projection = listed.projection(&ignored);
+        let kind = match next(&state, &cadence, projection, now(), jitter(id, resource)) {
             Next::At(at) => return Ok(Attended::At(at)),
             Next::Run(kind) => kind,
         };
         let begun_at = now();
+        let (kind, scope) = self.scope(id, listed, &state, kind);
         let run = state.claim();
         if self.save(id, resource, &state, version).await? == Cas::Conflict {
             return Ok(Attended::At(now()));
         }
         let (setup, hash_key) = self.open(&account)?;
+        let credentials = ask::credentials(&connector, &setup);
         let mut job = Job {
             run: Run {
                 source: account.source(),
@@ -176,41 +185,76 @@ impl Runner {
                 run,
                 begun_at,
                 lasted: Duration::ZERO,
-                projection: projection.version(),
+                projection,
                 baseline: state.baseline,
-                settle: connector.settle(),
+                settle: listed.settle(),
                 bits: Bits::NATIVE,
                 id_prefix,
-                key_name: polled.key_name().to_owned(),
+                key_name: listed.key_name(),
             },
             account: &account,
-            connector,
-            polled,
-            setup,
-            hash_key,
-            projection,
+            connector: Arc::clone(&connector),
+            credentials: Credentials::default(),
+            key: Keyed::new(&hash_key),
+            ignored,
             kind,
+            scope,
             place,
             began: uptime(),
             lasts: Duration::from_secs(self.config.run_seconds),
             emptied_before: state.standing.is_some_and(|it| it.outcome == Outcome::Emptied),
         };
-        let ended = self.run(&mut job).await;
+        let ended = match credentials {
+            Ok(credentials) => {
+                job.credentials = credentials;
+                self.run(&mut job).await
+            }
+            Err(broken) => Err(Failed::Theirs(broken)),
+        };
         let Some(state) = self.settle(&job, ended).await? else { return Ok(Attended::At(now())) };
-        let version = job.projection.version();
-        Ok(match next(&state, &cadence, version, now(), jitter(id, resource)) {
+        Ok(match next(&state, &cadence, projection, now(), jitter(id, resource)) {
             Next::At(at) => Attended::At(at),
             Next::Run(_) => Attended::At(now()),
         })
+    }
+
+    /// What a run asks for. A position that can't be read, or is older than the provider looks back, is none.
+    fn scope(
+        &self,
+        account: &AccountId,
+        listed: &listing::Resource,
+        state: &PollState,
+        kind: Kind,
+    ) -> (Kind, RunScope) {
+        let full = (Kind::Full(Release::No), RunScope::Full);
+        let Kind::Delta = kind else { return (kind, RunScope::Full) };
+        let Some(held) = &state.position else { return full };
+        let opened = self.keys.open(&Field::Position.of(slot(account, listed.name())), &held.sealed);
+        let position = opened.ok().and_then(|it| serde_json::from_slice::<Position>(it.expose()).ok());
+        match position.filter(|position| !position.is_older_than(listed.back(), now())) {
+            Some(position) => (kind, RunScope::Changes(position)),
+            None => full,
+        }
+    }
+
+    /// A position, sealed.
+    pub(super) fn seal(
+        &self,
+        account: &AccountId,
+        resource: Resource,
+        at: &Position,
+    ) -> anyhow::Result<Sealed> {
+        let secret = Secret::new(serde_json::to_vec(at)?);
+        self.keys.seal(&Field::Position.of(slot(account, resource)), &secret)
     }
 
     fn wishes(
         &self,
         account: &Account,
         connector: &Connector,
-        polled: &Polled,
-        resource: Resource,
+        listed: &listing::Resource,
     ) -> (Interest, Cadence, Vec<String>, String) {
+        let resource = listed.name();
         let own = account.schedules.get(&resource).copied().unwrap_or_default();
         let mut default = Schedule::default();
         let mut ignored = Vec::new();
@@ -228,8 +272,11 @@ impl Runner {
                 }
             }
         }
-        let usual =
-            Duration::from_secs(self.config.interval_seconds).max(connector.shortest_interval(resource));
+        let usual = listed.every().unwrap_or(Duration::from_secs(self.config.interval_seconds));
+        let usual = usual.max(connector.shortest_interval(resource));
+        // Whether changes can be asked for may hang on what linking asked for; on a secret of it nothing does.
+        let setup = account.setup.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+        let credentials = Credentials { setup, ..Credentials::default() };
         let test = |millis: Option<u64>| millis.map(Duration::from_millis);
         let cadence = Cadence {
             interval: test(self.config.test_interval_ms)
@@ -239,19 +286,22 @@ impl Runner {
             full_interval: test(self.config.test_full_interval_ms)
                 .or(own.full_interval)
                 .or(default.full_interval),
-            delta: if polled.delta_overlap().is_some() { Delta::Possible } else { Delta::Impossible },
+            delta: match connector.tells_changes(resource, &credentials) {
+                true => Delta::Possible,
+                false => Delta::Impossible,
+            },
         };
         (interest, cadence, ignored, id_prefix)
     }
 
-    fn open(&self, account: &Account) -> anyhow::Result<(Setup, Vec<u8>)> {
+    fn open(&self, account: &Account) -> anyhow::Result<(BTreeMap<String, String>, Vec<u8>)> {
         let credentials = self.keys.open(&Field::Credentials.of(&account.id), &account.credentials)?;
         let mut setup = account.setup.clone();
-        let secret: std::collections::BTreeMap<String, String> =
+        let secret: BTreeMap<String, String> =
             serde_json::from_slice(credentials.expose()).context("an account's credentials")?;
         setup.extend(secret);
         let hash_key = self.keys.open(&Field::HashKey.of(&account.id), &account.hash_key)?;
-        Ok((Setup(setup), hash_key.expose().to_vec()))
+        Ok((setup, hash_key.expose().to_vec()))
     }
 
     pub(super) async fn state(
@@ -278,6 +328,11 @@ impl Runner {
         let stored = Stored { version: expected.unwrap_or(0) + 1, doc: serde_json::to_vec(state)? };
         Ok(self.stores.control.put_poll_state(account, resource, expected, &stored).await?)
     }
+}
+
+/// The context of what is sealed of an (account, resource).
+fn slot(account: &AccountId, resource: Resource) -> String {
+    format!("{account}/{resource}")
 }
 
 /// The same for an (account, resource) every time, so that a restart moves nothing.

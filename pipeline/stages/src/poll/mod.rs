@@ -1,12 +1,12 @@
 //! Runs scans and deltas: what lands is complete, and holds no polled field (design §4, §5).
 //!
 //! Whoever owns a partition of `control.accounts` schedules its accounts (`schedule`), notes what is asked (`triggers`) and
-//! looks what is due (`attend`); a run lists a resource (`listing`), hashes what it reads and lands it (`run`), waits without a
+//! looks what is due (`attend`); a run asks a provider for a resource (`ask`), and lands the digests of what it reads (`run`), waits without a
 //! worker (`place`), and its end is noted (`settle`). All that can be wrong about it is decided in `tributary_core::poll`.
 
+mod ask;
 mod attend;
 pub mod interest;
-mod listing;
 pub mod metrics;
 mod place;
 mod run;

@@ -1,34 +1,32 @@
 //! One run: listed, hashed and landed whole.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use tributary_connectors::{
-    Connector,
-    legacy::ListingKind,
-    polling::{self, Polled, PolledRecord, Scope, Setup},
-    projection::Projection,
+use tributary_connectors::engine::{
+    auth::Credentials,
+    connector::Connector,
+    listing::{Complete, Most, RunScope},
+    projection::Keyed,
+    run::{self, Asked, Digests, Keep, Sighting},
 };
 use tributary_core::poll::{
-    cadence::{Doubted, Kind, Release},
-    listing::{Belief, Bounds, Checked, Judged, Listing, PageFacts, Whole, judge},
+    cadence::{Doubted, Kind, Move, Release},
+    delta::Delta,
+    listing::{Checked, Judged, Whole, judge},
     outcome::Outcome,
-    scan::{Scan, listed},
+    scan::Scan,
 };
 use tributary_schemas::{
     codec,
     entity::Account,
-    id::{AccountId, RecordKey},
-    observation::{Absence, Content, DeltaPage, Listed, Run, Snapshot},
-    time::Timestamp,
+    id::AccountId,
+    observation::{Absence, Content, Run, Snapshot},
 };
 
 use super::{
+    ask::{Broken, Driven, Turn},
     attend::Runner,
-    listing::{Answered, Broken},
     metrics,
     place::Place,
 };
@@ -37,8 +35,6 @@ use crate::{
     kafka::{Outgoing, PublishError, Receipt},
 };
 
-/// Records of one delta message.
-const DELTA_RECORDS: usize = 2_000;
 /// Messages of a run that the broker has not acknowledged, at most: they are held in memory.
 const UNACKNOWLEDGED: usize = 64;
 /// Said of an empty listing.
@@ -48,6 +44,8 @@ const NOTHING: &str = "nothing was listed where records were known";
 pub(super) enum Failed {
     /// The provider's side: noted in the poll state, tried again later.
     Theirs(Broken),
+    /// The provider does not keep the position any more.
+    Expired(String),
     /// Ours: the broker or the store.
     Ours(anyhow::Error),
 }
@@ -67,12 +65,13 @@ impl From<Broken> for Failed {
 /// One run under way.
 pub(super) struct Job<'a> {
     pub(super) account: &'a Account,
-    pub(super) connector: &'a Connector,
-    pub(super) polled: &'a Polled,
-    pub(super) setup: Setup,
-    pub(super) hash_key: Vec<u8>,
-    pub(super) projection: Projection,
+    pub(super) connector: Arc<Connector>,
+    pub(super) credentials: Credentials,
+    pub(super) key: Keyed,
+    /// Fields that the project leaves out.
+    pub(super) ignored: Vec<String>,
     pub(super) kind: Kind,
+    pub(super) scope: RunScope,
     pub(super) run: Run,
     pub(super) place: &'a Place,
     /// When it began, by uptime.
@@ -83,82 +82,56 @@ pub(super) struct Job<'a> {
     pub(super) emptied_before: bool,
 }
 
-/// A listing that is being read, and what is believed of it.
-struct Reading<'a> {
-    pages: polling::Listing<'a>,
-    belief: Listing,
-    next: Option<String>,
-    nameless: usize,
-    /// The provider's clock as the first request was sent.
-    provider_clock: Option<Timestamp>,
-}
-
-impl Reading<'_> {
-    /// The next page, hashed; `held` is what the run keeps in memory.
-    async fn page(&mut self, runner: &Runner, job: &Job<'_>, held: u64) -> Result<Vec<Listed>, Failed> {
-        let Answered { page, provider_clock } = runner.caller.page(job, &mut self.pages, held).await?;
-        self.provider_clock = self.provider_clock.or(provider_clock);
-        (self.next, self.nameless) = (page.next, page.nameless);
-        ::metrics::counter!(metrics::NAMELESS, "provider" => job.connector.name().to_owned())
-            .increment(page.nameless as u64);
-        Ok(job.hash(page.records))
-    }
-
-    /// Whether the listing goes on after the page that was read last, or has ended.
-    fn believe(&mut self, records: usize, fresh: usize, lasted: Duration) -> Result<Option<Whole>, Broken> {
-        let page = PageFacts { next: self.next.as_deref(), records, fresh, nameless: self.nameless };
-        match self.belief.page(page, lasted) {
-            Belief::GoOn => Ok(None),
-            Belief::Ended(whole) => Ok(Some(whole)),
-            Belief::Endless(why) => Err(Broken::new(Outcome::Endless, why.to_string())),
-        }
-    }
-
-    fn found(&self, whole: Whole, records: u64, doubted: Doubted) -> Found {
-        let (outcome, words) = match whole {
-            Whole::Yes => (Outcome::Landed, None),
-            Whole::No => {
-                let words = format!("{} records without an id", self.belief.nameless());
-                (Outcome::Partial, Some(words))
-            }
-        };
-        Found { outcome, records, doubted, provider_clock: self.provider_clock, words }
-    }
-}
-
 /// What landed.
 pub(super) struct Found {
     pub(super) outcome: Outcome,
     pub(super) records: u64,
     pub(super) doubted: Doubted,
-    /// The provider's clock as its first request was sent.
-    pub(super) provider_clock: Option<Timestamp>,
+    /// Where deltas go on.
+    pub(super) to: Move,
     pub(super) words: Option<String>,
 }
 
 impl Runner {
     /// Runs what is due.
     pub(super) async fn run(&self, job: &mut Job<'_>) -> Result<Found, Failed> {
+        let asked = Asked {
+            resource: job.run.resource,
+            scope: job.scope.clone(),
+            credentials: &job.credentials,
+            most: Most { pages: self.config.pages, held: self.config.page_bytes },
+            begun: job.run.begun_at,
+        };
+        let digests = Digests { key: job.key.clone(), ignored: job.ignored.clone(), keep: Keep::Digests };
+        let run = run::Run::begin(&job.connector, asked, digests).context("a resource that is not listed")?;
+        let driven = Driven::new(run);
         match job.kind {
-            Kind::Full(release) => self.scan(job, release).await,
-            Kind::Delta { since } => self.delta(job, since).await,
+            Kind::Full(release) => self.scan(job, driven, release).await,
+            Kind::Delta => self.delta(job, driven).await,
         }
     }
 
-    /// A full scan: buffered until the listing ended properly, then landed as its summary and the ranges that differ.
-    async fn scan(&self, job: &mut Job<'_>, release: Release) -> Result<Found, Failed> {
-        let mut scan = Scan::default();
-        let mut reading = self.read(job, Scope::Full);
-        let whole = loop {
-            let page = reading.page(self, job, scan.held()).await?;
-            let (records, most) = (page.len(), self.config.scan_records);
-            let fresh = page.into_iter().map(|listed| usize::from(scan.add(listed))).sum();
-            if scan.len() > most {
-                let words = format!("more than {most} records in one scan (poll.scan_records)");
-                return Err(Broken::new(Outcome::TooLarge, words).into());
-            }
-            if let Some(whole) = reading.believe(records, fresh, job.lasted())? {
-                break whole;
+    /// A full scan: buffered until the listing ended properly, then landed as its summary and the ranges that differ, and the
+    /// deletions that it told.
+    async fn scan(&self, job: &mut Job<'_>, mut driven: Driven, release: Release) -> Result<Found, Failed> {
+        let (mut scan, mut gone) = (Scan::default(), Delta::default());
+        let complete = loop {
+            match self.caller.turn(job, &mut driven, scan.held() + gone.held()).await? {
+                Turn::Complete(complete) => break complete,
+                Turn::Expired(words) => return Err(Failed::Expired(words)),
+                Turn::Told(told) => {
+                    job.count_records(&told);
+                    for sighting in told {
+                        match sighting {
+                            Sighting::Gone(tombstone) => gone.gone(tombstone),
+                            Sighting::Listed(listed, _) => {
+                                gone.forget(listed.remote_id.key());
+                                scan.add(listed);
+                            }
+                        }
+                    }
+                    self.bound(scan.len() + gone.len())?;
+                }
             }
         };
         scan.end();
@@ -168,70 +141,97 @@ impl Runner {
         job.run.lasted = job.lasted();
         let rows: HashMap<_, _> =
             ranges.rows.into_iter().map(|(bits, range, row)| ((bits, range), row)).collect();
-        let usual = match job.polled.listing() {
-            ListingKind::Keyed => Absence::Sure,
-            ListingKind::Unkeyed => Absence::Doubtful,
+        let usual = if complete.doubts.is_empty() { Absence::Sure } else { Absence::Doubtful };
+        let listed = (scan.len() as u64, whole(&complete));
+        let checked = match job.emptied_before && scan.is_empty() {
+            true => self.caller.check(job, scan.held()).await?,
+            false => Checked::No,
         };
-        let listed = (scan.len() as u64, whole);
-        let before = (job.emptied_before, Checked::No);
-        let Judged { absence, emptied } = judge(listed, rows.values(), usual, release, before);
+        let Judged { absence, emptied } =
+            judge(listed, rows.values(), usual, release, (job.emptied_before, checked));
         let compared = scan.compare(&job.run, &rows, absence).map_err(anyhow::Error::from)?;
         let (same, sent) =
             (u64::from(job.run.bits.ranges()) - compared.ranges.len() as u64, compared.ranges.len() as u64);
         ::metrics::counter!(metrics::RANGES, "outcome" => "same").increment(same);
         ::metrics::counter!(metrics::RANGES, "outcome" => "sent").increment(sent);
+        // Where nothing differs, nothing is known that they would delete.
+        gone.retain(|key| compared.differing.get(key.range(job.run.bits) as usize) == Some(&true));
         let records = compared.summary.records;
         let summary = Snapshot::Summary(compared.summary);
-        let messages = std::iter::once(summary).chain(compared.ranges.map(Snapshot::Range));
+        let deletions = gone.pages(job.run.clone(), None).map(Snapshot::Delta);
+        let messages = std::iter::once(summary).chain(compared.ranges.map(Snapshot::Range)).chain(deletions);
         self.land(&job.account.id, messages).await?;
         let doubted = if emptied { Doubted::Absences } else { compared.doubted };
-        let found = reading.found(whole, records, doubted);
+        let found = self.found(job, &driven, complete, records, doubted)?;
         Ok(match emptied {
             true => Found { outcome: Outcome::Emptied, words: Some(NOTHING.into()), ..found },
             false => found,
         })
     }
 
-    /// A delta: each page lands by itself; the watermark moves when all have.
-    async fn delta(&self, job: &Job<'_>, since: Timestamp) -> Result<Found, Failed> {
-        let mut seen: HashSet<RecordKey> = HashSet::new();
-        let mut reading = self.read(job, Scope::Since(since));
-        let mut records = 0;
-        loop {
-            let held = seen.capacity() as u64 * size_of::<RecordKey>() as u64;
-            let mut changed = reading.page(self, job, held).await?;
-            let on_page = changed.len();
-            // Of the same id twice the later wins: it comes first, and the first is kept.
-            changed.reverse();
-            changed.sort_by_key(|listed| listed.remote_id.key());
-            changed.dedup_by_key(|listed| listed.remote_id.key());
-            records += changed.len() as u64;
-            let fresh = changed.iter().filter(|listed| seen.insert(listed.remote_id.key())).count();
-            let run = Run { lasted: job.lasted(), ..job.run.clone() };
-            let page = |chunk: &[Listed]| {
-                Snapshot::Delta(DeltaPage {
-                    run: run.clone(),
-                    changed: chunk.to_vec(),
-                    deleted: Vec::new(),
-                    notification: None,
-                })
-            };
-            let messages: Vec<Snapshot> = changed.chunks(DELTA_RECORDS).map(page).collect();
-            self.land(&job.account.id, messages).await?;
-            if let Some(whole) = reading.believe(on_page, fresh, job.lasted())? {
-                return Ok(reading.found(whole, records, Doubted::Nothing));
+    /// A delta: buffered, so that a later page wins over an earlier one, and landed at its end.
+    async fn delta(&self, job: &Job<'_>, mut driven: Driven) -> Result<Found, Failed> {
+        let mut delta = Delta::default();
+        let complete = loop {
+            match self.caller.turn(job, &mut driven, delta.held()).await? {
+                Turn::Complete(complete) => break complete,
+                Turn::Expired(words) => return Err(Failed::Expired(words)),
+                Turn::Told(told) => {
+                    job.count_records(&told);
+                    for sighting in told {
+                        match sighting {
+                            Sighting::Listed(listed, _) => delta.add(listed),
+                            Sighting::Gone(tombstone) => delta.gone(tombstone),
+                        }
+                    }
+                    self.bound(delta.len())?;
+                }
             }
+        };
+        let records = delta.len() as u64;
+        let run = Run { lasted: job.lasted(), ..job.run.clone() };
+        self.land(&job.account.id, delta.pages(run, None).map(Snapshot::Delta)).await?;
+        self.found(job, &driven, complete, records, Doubted::Nothing)
+    }
+
+    fn bound(&self, records: usize) -> Result<(), Broken> {
+        let most = self.config.scan_records;
+        match records > most {
+            true => Err(Broken::new(
+                Outcome::TooLarge,
+                format!("more than {most} records in one run (poll.scan_records)"),
+            )),
+            false => Ok(()),
         }
     }
 
-    fn read<'a>(&self, job: &Job<'a>, scope: Scope) -> Reading<'a> {
-        Reading {
-            pages: job.polled.list(scope, job.setup.clone()),
-            belief: Listing::new(Bounds { pages: self.config.pages, lasts: job.lasts }),
-            next: None,
-            nameless: 0,
-            provider_clock: None,
+    /// What a run that ended properly amounts to.
+    fn found(
+        &self,
+        job: &Job<'_>,
+        driven: &Driven,
+        complete: Complete,
+        records: u64,
+        doubted: Doubted,
+    ) -> Result<Found, Failed> {
+        let provider = job.connector.name().to_owned();
+        ::metrics::counter!(metrics::NAMELESS, "provider" => provider).increment(complete.nameless);
+        let outcome = match whole(&complete) {
+            Whole::Yes => Outcome::Landed,
+            Whole::No => Outcome::Partial,
+        };
+        let to = match (&complete.position, job.kind) {
+            (Some(position), _) => Move::To(self.seal(&job.account.id, job.run.resource, position)?),
+            (None, Kind::Delta) => Move::Stay,
+            (None, Kind::Full(_)) => Move::Nowhere,
+        };
+        let mut words = complete.partial.clone();
+        if complete.unread > 0 {
+            let why: Vec<&str> = driven.run().troubles().map(|(words, _)| words).collect();
+            words.push(format!("{} records could not be read: {}", complete.unread, why.join("; ")));
         }
+        let words = (!words.is_empty()).then(|| words.join("; "));
+        Ok(Found { outcome, records, doubted, to, words })
     }
 
     /// Writes messages in their order, and waits until the broker has them all.
@@ -278,7 +278,7 @@ impl Job<'_> {
         let provider = self.connector.name().to_owned();
         let kind = match self.kind {
             Kind::Full(_) => "full",
-            Kind::Delta { .. } => "delta",
+            Kind::Delta => "delta",
         };
         let label = match outcome {
             Ok(Found { doubted, outcome, .. }) => {
@@ -286,6 +286,7 @@ impl Job<'_> {
                 outcome.name()
             }
             Err(Failed::Theirs(broken)) => broken.outcome.name(),
+            Err(Failed::Expired(_)) => "expired",
             Err(Failed::Ours(_)) => Outcome::Ours.name(),
         };
         let took = self.lasted().as_secs_f64();
@@ -295,25 +296,27 @@ impl Job<'_> {
             .increment(1);
     }
 
-    /// Hashes records in memory: only (remote id, hash) goes on.
-    fn hash(&self, records: Vec<PolledRecord>) -> Vec<Listed> {
-        let count = |content: &'static str, number: usize| {
+    /// Counts what was read of records.
+    fn count_records(&self, told: &[Sighting]) {
+        let of = |content: &Sighting| match content {
+            Sighting::Listed(listed, _) => match listed.content {
+                Content::Hash(_) => "hash",
+                Content::Unread => "unread",
+            },
+            Sighting::Gone(_) => "gone",
+        };
+        for content in ["hash", "unread", "gone"] {
+            let number = told.iter().filter(|sighting| of(sighting) == content).count() as u64;
             let provider = self.connector.name().to_owned();
             ::metrics::counter!(metrics::RECORDS, "provider" => provider, "content" => content)
-                .increment(number as u64);
-        };
-        let unread = records.iter().filter(|record| record.mapped.is_none()).count();
-        count("unread", unread);
-        count("hash", records.len() - unread);
-        let hashed = |record: PolledRecord| {
-            let content = match &record.mapped {
-                Some(mapped) => Content::Hash(self.projection.hash(&self.hash_key, mapped)),
-                None => Content::Unread,
-            };
-            listed(record.remote_id, content)
-        };
-        records.into_iter().map(hashed).collect()
+                .increment(number);
+        }
     }
+}
+
+/// Whether a listing named all that there is.
+fn whole(complete: &Complete) -> Whole {
+    if complete.partial.is_empty() { Whole::Yes } else { Whole::No }
 }
 
 async fn acknowledged(receipts: Vec<Receipt>) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! How a run ended: noted in the poll state, counted, and told where it is the account's.
 
 use tributary_core::poll::{
-    cadence::{Landed, PollState, watermark},
+    cadence::{Landed, PollState},
     outcome::{Outcome, Standing},
 };
 use tributary_schemas::entity::{Account, AccountStatus};
@@ -26,10 +26,11 @@ impl Runner {
         let ended = match ended {
             Ok(found) => Ok(found),
             Err(Failed::Theirs(broken)) => Err(broken),
+            Err(Failed::Expired(words)) => return self.expired(job, &words).await,
             // What is wrong with the broker or the store is for the operator's eyes.
             Err(Failed::Ours(error)) => {
                 tracing::warn!(error = format!("{error:#}"), "a run failed, and it is ours");
-                Err(super::listing::Broken::new(Outcome::Ours, "trouble on our side"))
+                Err(super::ask::Broken::new(Outcome::Ours, "trouble on our side"))
             }
         };
         let (account, resource) = (&job.account.id, job.run.resource);
@@ -51,9 +52,7 @@ impl Runner {
                         records: found.records,
                         projection: job.run.projection,
                     };
-                    let overlap = job.polled.delta_overlap().unwrap_or_default();
-                    let since = watermark(landed.begun_at, found.provider_clock, overlap);
-                    state.landed(job.kind, landed, found.doubted, since);
+                    state.landed(job.kind, landed, found.doubted, found.to.clone());
                     found.words.as_deref()
                 }
                 Err(broken) => {
@@ -67,6 +66,22 @@ impl Runner {
                 tracing::warn!(account, %resource, outcome = outcome.name(), times, words, "a run failed");
             }
             state.standing = Some(standing);
+            if self.save(account, resource, &state, version).await? == Cas::Done {
+                return Ok(Some(state));
+            }
+        }
+    }
+
+    /// The provider does not keep the position any more: everything is listed, at once.
+    async fn expired(&self, job: &Job<'_>, words: &str) -> anyhow::Result<Option<PollState>> {
+        let (account, resource) = (&job.account.id, job.run.resource);
+        loop {
+            let (mut state, version) = self.state(account, resource).await?;
+            if state.claimed != job.run.run {
+                return Ok(None);
+            }
+            state.expired(now());
+            tracing::info!(account = account.as_str(), %resource, times = state.expired, words, "a position is gone");
             if self.save(account, resource, &state, version).await? == Cas::Done {
                 return Ok(Some(state));
             }

@@ -310,8 +310,8 @@ async fn a_run_that_does_not_land_says_why_and_what_to_do() {
     }
     world.link("closed", format!("http://{closed}"), |_| {}).await;
     for (account, outcome, words) in [
-        ("abab", Outcome::Endless, "the listing came back to a cursor that it had given before"),
-        ("nameless", Outcome::Partial, "1 records without an id"),
+        ("abab", Outcome::Endless, "a cursor came that was seen before"),
+        ("nameless", Outcome::Partial, "a record without an id"),
         ("forbidden", Outcome::Forbidden, "HTTP 403"),
         ("refused", Outcome::Unauthorized, "HTTP 401"),
         ("garbage", Outcome::BadAnswer, "not JSON"),
