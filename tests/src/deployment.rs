@@ -131,6 +131,14 @@ allow = ["127.0.0.0/8"]
         let log = std::fs::File::options().create(true).append(true).open(self.log())?;
         command.stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
         self.process = Some(command.spawn().context("starting tributary")?);
+        self.answers().await
+    }
+
+    /// Waits until the API answers.
+    ///
+    /// # Errors
+    /// When it does not, or the process has ended.
+    pub async fn answers(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
         while self.http.get(format!("{}/subjects", self.control)).send().await.is_err() {
             if let Some(process) = &mut self.process
@@ -233,6 +241,14 @@ allow = ["127.0.0.0/8"]
     /// # Errors
     /// When one ends badly.
     pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.halt().await
+    }
+
+    /// The same, and what is kept can still be looked at, or a stage started again.
+    ///
+    /// # Errors
+    /// When one ends badly.
+    pub async fn halt(&mut self) -> anyhow::Result<()> {
         for process in std::mem::take(&mut self.apart).into_values().chain(self.process.take()) {
             self.end(process).await?;
         }

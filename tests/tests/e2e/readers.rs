@@ -94,7 +94,12 @@ async fn stock_readers_of_three_languages_read_the_same_by_a_registry_that_is_no
     tryton.delete(ada).await.unwrap();
     until(&mut table, |now| keys(now) == gone).await;
 
-    // Everything has been told that will be: the same topics to all three, all 20 of them.
+    // Everything has been told that will be, as nobody polls any more: the same topics to all three, all 20 of them.
+    deployment.halt().await.unwrap();
+    if fake.is_none() {
+        deployment.start_stage("control").unwrap();
+        deployment.answers().await.unwrap();
+    }
     let verified = deployment.command(&["events", "verify"]).await.unwrap();
     let told: usize = events(&verified);
     assert!(told >= 5, "{verified}");
